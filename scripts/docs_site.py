@@ -49,6 +49,7 @@ CODES: Final[dict[ErrorCode, str]] = {
     ErrorCode.FORBIDDEN: "The user is not a member, or may not do this.",
     ErrorCode.NOT_FOUND: "The path does not exist.",
     ErrorCode.CHAT_NOT_FOUND: "The chat does not exist. Create it with `POST /api/chats`.",
+    ErrorCode.CHAT_ARCHIVED: "The chat is archived, so it is read-only. Take it back from the archive first.",
     ErrorCode.METHOD_NOT_ALLOWED: "The path has other methods; the header `Allow` lists them.",
     ErrorCode.CHAT_EXISTS: "A chat with this id exists, and the caller cannot see it or asked for another one.",
     ErrorCode.ADDITION_LIMIT: "The user added others to chats too often. Wait for `Retry-After` seconds.",

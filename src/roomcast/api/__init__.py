@@ -7,6 +7,7 @@ May import: auth, chat, contract, observability, realtime.requests.origins, real
 | ``app`` | `create_api`, `create_internal_api`: the ASGI applications |
 | ``routes`` | the endpoints, from HTTP to a use case and back |
 | ``direct`` | the way of a valid message, and of a gateway's questions, without the framework |
+| ``chat_routes`` | the endpoints that rename, archive and delete chats |
 | ``mark_routes`` | the endpoints that delete, react to and pin messages |
 | ``event_routes`` | the endpoints for other applications: events in chats |
 | ``sign_in_routes`` | sign-in by OpenID Connect, the session of a browser |

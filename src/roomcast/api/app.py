@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roomcast import __version__
+from roomcast.api.chat_routes import chat_router
 from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket, probe
 from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.direct import direct_admissions, direct_send
@@ -38,6 +39,7 @@ from roomcast.api.turn_routes import turn_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
     AnswerActive,
+    ChatArchived,
     ChatError,
     ChatExists,
     ChatNotFound,
@@ -75,6 +77,7 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     AnswerActive: (409, ErrorCode.ANSWER_ACTIVE),
     MessageRefused: (422, ErrorCode.MESSAGE_REFUSED),
     ModerationUnavailable: (503, ErrorCode.UNAVAILABLE),
+    ChatArchived: (409, ErrorCode.CHAT_ARCHIVED),
 }
 
 
@@ -175,7 +178,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     options = options or ApiOptions()
     dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
     sign_in = () if services.sign_in is None else (sign_in_router,)
-    own = (public_router, turn_router, mark_router, event_router, session_router)
+    own = (public_router, chat_router, turn_router, mark_router, event_router, session_router)
     app = _application(services, options, *own, *sign_in, *dialects, public=True)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()

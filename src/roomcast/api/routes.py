@@ -25,7 +25,7 @@ from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.chat.commands import MemberAction
 from roomcast.chat.encoding import encode_message
-from roomcast.chat.model import Caller, ChatPosition, Committed, StoredChat
+from roomcast.chat.model import Caller, ChatPosition, ChatState, Committed, StoredChat
 from roomcast.chat.ports import Tracer
 from roomcast.chat.writing import ChatWriter
 from roomcast.contract import rest
@@ -116,6 +116,7 @@ def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
             system_prompt=ai.system_prompt,
             token_budget=ai.token_budget,
         ),
+        archived=chat.state is ChatState.ARCHIVED,
     )
 
 
@@ -197,11 +198,12 @@ async def list_chats(
     caller: CurrentCaller,
     limit: PageLimit = DEFAULT_PAGE,
     cursor: Annotated[str | None, Query(max_length=512)] = None,
+    archived: bool = False,
 ) -> Response:
-    """List the caller's chats, the most recently active first."""
+    """List the caller's chats, the most recently active first: the archived ones, or the others."""
     before = None if cursor is None else decode_position(cursor)
     services = services_of(request)
-    read = await services.reader.chats(caller, limit, before)
+    read = await services.reader.chats(caller, limit, before, archived=archived)
     return as_json(
         rest.ChatPage(
             chats=[chat_body(chat, services) for chat in read.chats],

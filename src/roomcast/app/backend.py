@@ -37,6 +37,7 @@ from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.keeping import erase_deleted_chats
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import Head, SystemClock
@@ -187,6 +188,7 @@ def _build_backend(
     )
     if moderation is not None:
         process.metrics.add(lambda: moderation_families(moderation))
+    process.tasks.start("erasure of deleted chats", erase_deleted_chats(store.chats))
     sessions = _build_sessions(process, store)
     services = ApiServices(
         writer,

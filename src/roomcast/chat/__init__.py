@@ -8,6 +8,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``commands`` | the commands that a store commits |
 | ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
 | ``moderation`` | asks the moderation hook, within limits of time and concurrency |
+| ``keeping`` | use cases: rename, archive and delete a chat |
 | ``marking`` | use cases: delete, react to and pin a message |
 | ``custom_events`` | use case: store events of other applications |
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |

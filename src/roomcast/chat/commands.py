@@ -202,6 +202,49 @@ class ChangeAi(Command[None]):
     member: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeChat(Command[Committed | None]):
+    """Renames a chat, archives it, or takes it back. Returns None if that changes nothing.
+
+    Attributes:
+        title: The new title, if ``renames``; None: no title.
+        archived: Whether the chat is archived from now on; None: as before.
+        member: As in `NewMessage`.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        ChatArchived: an archived chat is not renamed.
+    """
+
+    chat_id: str
+    at: datetime
+    title: str | None = None
+    renames: bool = False
+    archived: bool | None = None
+    member: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChat(Command[Committed]):
+    """Deletes a chat: its members, turns and marks at once, its messages and earlier events by `EraseDeleted`.
+
+    Attributes:
+        member: As in `NewMessage`.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+    """
+
+    alone: ClassVar[bool] = True
+    chat_id: str
+    at: datetime
+    member: str | None = None
+    trace: str | None = None
+
+
 class MemberAction(StrEnum):
     """A change of a membership."""
 

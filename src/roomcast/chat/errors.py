@@ -8,6 +8,7 @@ The hierarchy::
     ├── NotAllowed            the caller may not do this in any chat
     ├── UnknownResponder      the server has no such responder
     ├── ChatExists            the id is taken
+    ├── ChatArchived          the chat is read-only
     ├── AdditionLimitReached  the caller added users too often; retry later
     ├── RateLimitReached      the caller does something too often; retry later
     ├── MessageNotFound       the chat has no such message
@@ -64,6 +65,13 @@ class ChatExists(ChatError):
     def __init__(self, chat_id: str) -> None:
         super().__init__(f"chat {chat_id!r} already exists; choose another id, or leave the id out")
         self.chat_id = chat_id
+
+
+class ChatArchived(ChatError):
+    """The chat is archived."""
+
+    def __init__(self, chat_id: str) -> None:
+        super().__init__(f"chat {chat_id!r} is archived and read-only; take it back from the archive first")
 
 
 class AdditionLimitReached(ChatError):

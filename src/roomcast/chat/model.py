@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal
 
 from roomcast.contract import events as contract
@@ -64,6 +65,15 @@ class ChatAi:
     token_budget: int | None = None
 
 
+class ChatState(StrEnum):
+    """What became of a chat. Members read an archived one; of a deleted one, only its last event is kept."""
+
+    ARCHIVED = "archived"
+    #: Its events and messages are being erased.
+    DELETED = "deleted"
+    ERASED = "erased"
+
+
 @dataclass(frozen=True, slots=True)
 class StoredChat:
     """The current state of a chat.
@@ -73,6 +83,7 @@ class StoredChat:
         last_activity_at: Time of its last event, or of its creation if it has no events. Orders the list of chats.
         last_seq: Seq of its last event; 0 if it has no events.
         last_message: Its newest message; None if it has none. Set by the reads of a `ports.ChatStore` only.
+        state: None while members write to it. A deleted chat keeps its row, so that its id is not used again.
     """
 
     id: str
@@ -82,6 +93,7 @@ class StoredChat:
     last_activity_at: datetime
     last_seq: int
     last_message: LastMessage | None = None
+    state: ChatState | None = None
 
     @property
     def position(self) -> ChatPosition:

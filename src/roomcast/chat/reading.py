@@ -97,9 +97,12 @@ class ChatReader:
             raise ChatNotFound(chat_id)
         return chat
 
-    async def chats(self, caller: Caller, limit: int, before: ChatPosition | None) -> ChatsRead:
+    async def chats(
+        self, caller: Caller, limit: int, before: ChatPosition | None, *, archived: bool = False
+    ) -> ChatsRead:
         """The caller's chats by latest activity, newest first; all chats of its tenant for an unrestricted caller."""
-        found = await self._store.chats(limit + 1, before, caller.restricted_user_id, caller.tenant)
+        user_id, tenant = caller.restricted_user_id, caller.tenant
+        found = await self._store.chats(limit + 1, before, user_id, tenant, archived=archived)
         page = found[:limit]
         return ChatsRead(self._store.epoch, page, page[-1].position if len(found) > limit else None)
 

@@ -16,6 +16,7 @@ from roomcast.chat.commands import ChangeAi, MemberAction, NewChat, NewMemberCha
 from roomcast.chat.custom_events import CustomEvents
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable, UnknownResponder
 from roomcast.chat.ids import new_id
+from roomcast.chat.keeping import Keeping
 from roomcast.chat.marking import Marking
 from roomcast.chat.model import Caller, ChatAi, Committed, StoredChat
 from roomcast.chat.moderation import Moderation
@@ -65,6 +66,7 @@ class ChatWriter:
     Attributes:
         marks: The use cases that mark stored messages.
         custom_events: The use case that stores events of other applications.
+        keeping: The use cases that rename, archive and delete a chat.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class ChatWriter:
         self._publishing = Publishing(publisher, listener, wake_worker)
         self.marks = Marking(store, self._publishing, clock)
         self.custom_events = CustomEvents(store, self._publishing, clock)
+        self.keeping = Keeping(store, self._publishing, clock)
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
         # Chat id and ``client_msg_id`` of messages of unknown outcome, oldest first.

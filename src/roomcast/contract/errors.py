@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     CHAT_NOT_FOUND = "chat-not-found"
     METHOD_NOT_ALLOWED = "method-not-allowed"
     CHAT_EXISTS = "chat-exists"
+    CHAT_ARCHIVED = "chat-archived"
     ADDITION_LIMIT = "addition-limit"
     MESSAGE_NOT_FOUND = "message-not-found"
     TURN_NOT_FOUND = "turn-not-found"

@@ -21,6 +21,7 @@ from roomcast.contract.text import (
     MessageId,
     Seq,
     Timestamp,
+    Title,
     UserId,
 )
 
@@ -41,6 +42,8 @@ class EventType(StrEnum):
     REACTION_CHANGED = "reaction-changed"
     PIN_CHANGED = "pin-changed"
     CUSTOM = "custom"
+    CHAT_CHANGED = "chat-changed"
+    CHAT_DELETED = "chat-deleted"
 
 
 #: Replaces ``new-msg`` at the end of a turn for sockets that joined with ``stream: true``.
@@ -288,6 +291,30 @@ class CustomEvent(Stored):
     data: dict[str, Any]
 
 
+class ChatChange(Stored):
+    """``chat-changed``: the chat was renamed, archived, or taken back from the archive.
+
+    Attributes:
+        title: The title from now on; null if it has none.
+        archived: Whether the chat is archived from now on.
+        user_id: The user that changed it; null for a service, and while authentication is off.
+    """
+
+    title: Title | None
+    archived: bool
+    user_id: UserId | None
+
+
+class ChatDeleted(Stored):
+    """``chat-deleted``: the last event of a chat. Its sockets leave the room after it.
+
+    Attributes:
+        user_id: The user that deleted it; null for a service, and while authentication is off.
+    """
+
+    user_id: UserId | None
+
+
 class Resync(Output):
     """``resync``: the gateway could not emit some events of the chat.
 
@@ -387,6 +414,8 @@ STORED_EVENTS: Final[dict[EventType, StoredEventKind]] = {
     EventType.REACTION_CHANGED: StoredEventKind("reaction", ReactionChange),
     EventType.PIN_CHANGED: StoredEventKind("pin", PinChange),
     EventType.CUSTOM: StoredEventKind("custom", CustomEvent),
+    EventType.CHAT_CHANGED: StoredEventKind("chat-changed", ChatChange),
+    EventType.CHAT_DELETED: StoredEventKind("chat-deleted", ChatDeleted),
 }
 #: Every other event that the gateway emits: not stored, and without a seq of its own.
 EPHEMERAL_EVENTS: Final[dict[str, type[Output]]] = {

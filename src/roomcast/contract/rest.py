@@ -163,6 +163,12 @@ class CreateChat(Input):
     ai: AiSettings | None = None
 
 
+class RenameChat(Input):
+    """The body of ``PUT /api/chats/{id}/title``. Null removes the title."""
+
+    title: NewTitle | None
+
+
 class ChatAi(Output):
     """How a chat answers: the settings in effect; see `AiSettings`.
 
@@ -187,6 +193,7 @@ class Chat(Output):
         last_message: Its newest message; null if it has no messages.
         epoch: The current epoch.
         ai: How it answers.
+        archived: Whether the chat is read-only and out of the default list. Left out if not.
     """
 
     id: ChatId
@@ -197,6 +204,7 @@ class Chat(Output):
     last_message: LastMessage | None
     epoch: Epoch
     ai: ChatAi
+    archived: bool = Field(default=False, exclude_if=lambda value: not value)
 
 
 class ChatPage(Output):

@@ -183,6 +183,9 @@ NewTitle = Annotated[
     Field(json_schema_extra={"pattern": f"^[{_BLANK}]*{_VISIBLE}{_PRINTABLE}*$"}),
 ]
 
+#: Title of a chat. Stored titles may be blank, since earlier versions accepted them.
+Title = Annotated[str, StringConstraints(strict=True, max_length=MAX_TITLE_CHARS)]
+
 #: Id of a period of the database's history; opaque to clients. A restored database begins a new epoch.
 Epoch = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=MAX_EPOCH_CHARS, pattern=r"^[A-Za-z0-9._-]+$")

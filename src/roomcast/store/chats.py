@@ -9,13 +9,35 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, func, literal, select, true, tuple_
+from sqlalchemy import (
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
-from roomcast.chat.model import ChatAccess, ChatPosition, StoredChat, StoredEvent, StoredMember, StoredMessage
+from roomcast.chat.model import (
+    ChatAccess,
+    ChatPosition,
+    ChatState,
+    StoredChat,
+    StoredEvent,
+    StoredMember,
+    StoredMessage,
+)
 from roomcast.chat.ports import Tracer
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.tenants import DEFAULT_TENANT, SEPARATOR
 from roomcast.store.access import AccessReads
+from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES, REPLIES, VERSIONS
 from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_message
@@ -24,6 +46,8 @@ from roomcast.store.writer import Writer, WriterOptions
 
 #: Marks that one query counts.
 _MAX_BACKLOG: Final = 10_000
+_ACTIVE: Final = chats.c.state.is_(None)
+_ARCHIVED: Final = chats.c.state == ChatState.ARCHIVED
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
 # Selected together with results that depend on the epochs, since another process may have begun a new epoch.
 _NEWEST_EPOCH: Final = (
@@ -86,6 +110,31 @@ _RECENT_EVENTS: Final = _with_head(
 )
 
 
+#: One process erases a chat; others skip it.
+_FIRST_DELETED: Final = (
+    select(chats.c.id)
+    .where(literal_column("state") == literal_column("'deleted'"))
+    .order_by(chats.c.id)
+    .limit(1)
+    .with_for_update(key_share=True, skip_locked=True)
+)
+_some_messages = (
+    select(messages.c.id).where(messages.c.chat_id == bindparam("chat")).limit(bindparam("count")).scalar_subquery()
+)
+_some_events = (
+    select(events.c.seq)
+    # The last event says that the chat is deleted.
+    .where(events.c.chat_id == bindparam("chat"), events.c.seq < _HEAD.scalar_subquery())
+    .order_by(events.c.seq)
+    .limit(bindparam("count"))
+    .scalar_subquery()
+)
+_ERASE_STEPS: Final = (
+    delete(messages).where(messages.c.id.in_(_some_messages)),
+    delete(events).where(events.c.chat_id == bindparam("chat"), events.c.seq.in_(_some_events)),
+)
+
+
 class SqlChatStore(Writer):
     """See `chat.ports.ChatStore` for what each method guarantees.
 
@@ -106,14 +155,21 @@ class SqlChatStore(Writer):
 
     async def chat(self, chat_id: str) -> StoredChat | None:
         """See the port."""
-        found = await self._listed_chats(select(chats).where(chats.c.id == chat_id))
+        found = await self._listed_chats(select(chats).where(chats.c.id == chat_id, or_(_ACTIVE, _ARCHIVED)))
         return found[0] if found else None
 
     async def chats(
-        self, limit: int, before: ChatPosition | None, member: str | None, tenant: str = DEFAULT_TENANT
+        self,
+        limit: int,
+        before: ChatPosition | None,
+        member: str | None,
+        tenant: str = DEFAULT_TENANT,
+        *,
+        archived: bool = False,
     ) -> Sequence[StoredChat]:
         """See the port."""
-        query = select(chats).order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
+        listed = select(chats).where(_ARCHIVED if archived else _ACTIVE)
+        query = listed.order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
         if before is not None:
             position = tuple_(literal(before.last_activity_ms), literal(before.id))
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
@@ -125,6 +181,20 @@ class SqlChatStore(Writer):
         else:
             query = query.where(~chats.c.id.contains(SEPARATOR))
         return await self._listed_chats(query)
+
+    async def erase_deleted(self, limit: int) -> bool:
+        """See the port."""
+
+        def erase(connection: Connection) -> bool:
+            chat_id = connection.execute(_FIRST_DELETED).scalar_one_or_none()
+            if chat_id is None:
+                return False
+            gone = [connection.execute(step, {"chat": chat_id, "count": limit}).rowcount for step in _ERASE_STEPS]
+            if not any(gone):
+                connection.execute(update(chats).where(chats.c.id == chat_id).values(state=ChatState.ERASED))
+            return True
+
+        return await self.commit(CustomWrite(erase))
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """See the port."""

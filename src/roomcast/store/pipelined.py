@@ -40,7 +40,7 @@ _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
 # one use a later snapshot, which contains the commits of the previous holder of the locks (READ COMMITTED).
 # The columns are named, since a prepared ``SELECT *`` fails once a newer version of roomcast has added a column.
 _CHATS: Final = """
-    SELECT id, title, ai, created_at, last_activity_at, last_seq
+    SELECT id, title, ai, created_at, last_activity_at, last_seq, state
     FROM chats WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 _NEWEST_ACTIVITY: Final = "SELECT max(last_activity_at) AS at FROM chats"
@@ -66,7 +66,7 @@ _LOCK_USERS: Final = (
 )
 _ACCESS: Final = """
     SELECT (SELECT epoch FROM epochs ORDER BY id DESC LIMIT 1),
-        (SELECT last_seq FROM chats WHERE id = asked.chat_id),
+        (SELECT last_seq FROM chats WHERE id = asked.chat_id AND (state IS NULL OR state = 'archived')),
         EXISTS (SELECT 1 FROM members m WHERE m.chat_id = asked.chat_id AND m.user_id = asked.user_id),
         (SELECT epoch_id FROM events e WHERE e.chat_id = asked.chat_id AND e.seq = asked.seq)
     FROM unnest(%s::text[], %s::text[], %s::bigint[]) WITH ORDINALITY AS asked (chat_id, user_id, seq, place)

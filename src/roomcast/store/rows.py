@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from roomcast.chat.model import ChatAi, StoredChat, StoredEvent, StoredMessage, StoredTurn
+from roomcast.chat.model import ChatAi, ChatState, StoredChat, StoredEvent, StoredMessage, StoredTurn
 from roomcast.contract.events import LastMessage, TurnReason, TurnStatus
 
 #: A row whose columns depend on the statement.
@@ -58,6 +58,7 @@ def to_chat(row: AnyRow) -> StoredChat:
         created_at=from_ms(row.created_at),
         last_activity_at=from_ms(row.last_activity_at),
         last_seq=row.last_seq,
+        state=None if row.state is None else ChatState(row.state),
     )
 
 

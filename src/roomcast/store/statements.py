@@ -40,7 +40,7 @@ from roomcast.store.message_queries import EACH_VERSION
 from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message, to_ms, to_turn
 from roomcast.store.rules.exchange import Changes, LastVersion, LoadedRows, Needs, Row, TurnKeys
 from roomcast.store.rules.turns import ACTIVE, Question, TurnRow
-from roomcast.store.tables import chats, events, messages, outbox, turns
+from roomcast.store.tables import chats, custom_events, events, members, messages, outbox, pins, reactions, turns
 
 #: A chat, a user or None, and the seq of a cursor.
 AccessKey = tuple[str, str | None, int]
@@ -133,7 +133,8 @@ _SENT: Final = _compiled(
 )
 _ACCESS: Final = """
     SELECT (SELECT epoch FROM epochs ORDER BY id DESC LIMIT 1),
-        (SELECT last_seq FROM chats WHERE id = json_extract(asked.value, '$[0]')),
+        (SELECT last_seq FROM chats WHERE id = json_extract(asked.value, '$[0]')
+            AND (state IS NULL OR state = 'archived')),
         EXISTS (SELECT 1 FROM members
             WHERE chat_id = json_extract(asked.value, '$[0]') AND user_id = json_extract(asked.value, '$[1]')),
         (SELECT epoch_id FROM events
@@ -370,6 +371,18 @@ def write_changed(connection: Connection, changes: Changes) -> None:
     _write_columns(connection, _CHANGE_CHAT, "chat", changes.changed_chats)
     for (chat_id, seq), payload in changes.erased.items():
         connection.execute(_ERASE, {"chat": chat_id, "at": seq, "erased": payload})
+    for chat_id, head in changes.emptied.items():
+        for statement in _OF_CHAT:
+            connection.execute(statement, {"chat": chat_id})
+        connection.execute(_UNSENT, {"chat": chat_id, "head": head})
+
+
+#: Rows that a deleted chat loses at once; its messages and events, which may be many, are erased in steps.
+_OF_CHAT: Final = [
+    delete(table).where(table.c.chat_id == bindparam("chat"))
+    for table in (turns, members, pins, reactions, custom_events)
+]
+_UNSENT: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("head"))
 
 
 def _write_columns(connection: Connection, change: Update, name: str, rows: Mapping[str, Row]) -> None:

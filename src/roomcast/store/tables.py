@@ -43,6 +43,7 @@ _ID = String(MAX_ID_CHARS).with_variant(String(MAX_ID_CHARS, collation="C"), "po
 _TRACE = String(64)
 # Most messages are no replies.
 _REPLIES = text("reply_to IS NOT NULL")
+_DELETED = text("state = 'deleted'")
 
 epochs: Final = Table(
     "epochs",
@@ -64,6 +65,10 @@ chats: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("last_activity_at", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
+    # A `chat.model.ChatState`; NULL: members write to it.
+    Column("state", String(16)),
+    # Finds the chats to erase.
+    Index("ix_chats_deleted", "id", sqlite_where=_DELETED, postgresql_where=_DELETED),
     # Lists chats by latest activity.
     Index("ix_chats_activity", "last_activity_at", "id"),
 )

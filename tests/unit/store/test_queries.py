@@ -18,7 +18,9 @@ from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import (
     CallTool,
     ChangeAi,
+    ChangeChat,
     CustomEvent,
+    DeleteChat,
     DeleteMessage,
     EndTurn,
     MarkPublished,
@@ -43,7 +45,9 @@ from support.backend import START, fresh_database, new_message
 from support.postgres_server import PostgresServer
 
 #: Walks an index in the requested order and stops at the limit.
-ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1"}
+ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN chats USING INDEX ix_chats_deleted"} | {
+    "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1"
+}
 #: One row for each start of the process.
 SMALL = {"SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
 #: A chat's head, which is one row, one page of rows, and the keys of a batch.
@@ -115,8 +119,18 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await chats.commit(DeleteMessage("c", message_id, START))
         await exercise_integration(store)
         assert await turns.claim_turn(START, START) is not None
-        await store.sessions.end_session(EndedSession(user_id="ann", token=None, ended_at=1, expires_at=9), 1)
-        await store.sessions.ended_sessions(0, 1, 10)
+        await _end(store)
+
+
+async def _end(store: Store) -> None:
+    await store.sessions.end_session(EndedSession(user_id="ann", token=None, ended_at=1, expires_at=9), 1)
+    await store.sessions.ended_sessions(0, 1, 10)
+    for archived in (True, False):
+        await store.chats.commit(ChangeChat("c", START, archived=archived))
+        await store.chats.chats(10, None, "ann", archived=True)
+    await store.chats.commit(DeleteChat("c", START))
+    while await store.chats.erase_deleted(500):
+        pass
 
 
 async def exercise_integration(store: Store) -> None:

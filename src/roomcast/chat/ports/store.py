@@ -61,7 +61,13 @@ class ChatStore(Writes, Protocol):
         """The chat; None if it does not exist."""
 
     async def chats(
-        self, limit: int, before: ChatPosition | None, member: str | None, tenant: str = DEFAULT_TENANT
+        self,
+        limit: int,
+        before: ChatPosition | None,
+        member: str | None,
+        tenant: str = DEFAULT_TENANT,
+        *,
+        archived: bool = False,
     ) -> Sequence[StoredChat]:
         """Chats by latest activity, newest first, at most ``limit``.
 
@@ -70,7 +76,11 @@ class ChatStore(Writes, Protocol):
             before: Return the chats after this position of the list; None: start with the newest.
             member: Return the chats of this member only; None: return all chats of ``tenant``.
             tenant: Without effect if there is a ``member``, whose id says its tenant.
+            archived: Return the archived chats instead of the others.
         """
+
+    async def erase_deleted(self, limit: int) -> bool:
+        """Erase up to ``limit`` messages and events of a deleted chat. Returns whether there was one."""
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """The chat's head, the user's membership, and whether the cursor belongs to its current history, in one query.

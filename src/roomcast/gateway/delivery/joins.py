@@ -27,7 +27,7 @@ from roomcast.contract.errors import ErrorCode
 from roomcast.contract.gateway import JoinChatAck
 from roomcast.gateway.delivery.chat_feed import ChatFeed, EpochDiffers, FeedBehind
 from roomcast.gateway.delivery.feeds import Feeds
-from roomcast.gateway.delivery.membership import removed_user
+from roomcast.gateway.delivery.membership import is_deletion, removed_user
 from roomcast.gateway.delivery.replay import ReplayLimits
 from roomcast.gateway.ports import (
     Admission,
@@ -268,7 +268,8 @@ class Joins:
     ) -> None:
         if user_id is None or after is None:
             return
-        if any(entry.seq > after and removed_user(chat_id, entry.args) == user_id for entry in entries):
+        later = (entry.args for entry in entries if entry.seq > after)
+        if any(removed_user(chat_id, args) == user_id or is_deletion(args) for args in later):
             self._admission.revoke(chat_id, user_id)
             # The user may have been added again since then: the client retries, and only the API can admit it.
             raise AdmissionOutdated

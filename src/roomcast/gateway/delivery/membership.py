@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 #: The first bytes of a removal event; other events are not decoded.
 _REMOVAL: Final = f'["{STORED_EVENTS[EventType.MEMBER_REMOVED].name}",'.encode()
 
+#: The first bytes of the deletion of a chat.
+_DELETION: Final = f'["{STORED_EVENTS[EventType.CHAT_DELETED].name}",'.encode()
+
 Kick = Callable[[], None]
 
 
@@ -36,6 +39,11 @@ def removed_user(chat_id: str, args: bytes) -> str | None:
     user_id = json.loads(args)[1]["userId"]
     # Payloads have local ids.
     return qualify(tenant_of(chat_id), user_id) if isinstance(user_id, str) else None
+
+
+def is_deletion(args: bytes) -> bool:
+    """Whether an event deletes its chat, and so removes all members."""
+    return args.startswith(_DELETION)
 
 
 class Memberships:
@@ -77,6 +85,11 @@ class Memberships:
             except Exception:
                 # A bug in one kick must not keep the other sockets in the room.
                 logger.exception("kicking a removed member failed", extra={"chat_id": chat_id})
+
+    def remove_all(self, chat_id: str) -> None:
+        """Take every socket out of the room of a chat that was deleted, in this loop turn."""
+        for user_id in list(self._kicks.get(chat_id, {})):
+            self.remove(chat_id, user_id)
 
     def has_users(self, chat_id: str) -> bool:
         """Whether the room has authenticated users."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from roomcast.chat.commands import ChangeAi, MarkPublished, MemberAction, NewChat
+from roomcast.chat.commands import ChangeAi, ChangeChat, DeleteChat, MarkPublished, MemberAction, NewChat
 from roomcast.chat.errors import ChatExists
-from roomcast.chat.model import StoredChat, StoredEvent
+from roomcast.chat.model import ChatAi, ChatState, Committed, StoredChat, StoredEvent
+from roomcast.contract.events import EventType
 from roomcast.store.rows import encode_ai
 from roomcast.store.rules import members
 from roomcast.store.rules.exchange import Needs
@@ -45,8 +46,44 @@ def needs_ai(needs: Needs, change: ChangeAi) -> None:
 
 def change_ai(work: Work, change: ChangeAi) -> None:
     """Change how a chat answers."""
-    chat = work.chat(change.chat_id, change.member)
+    chat = work.open_chat(change.chat_id, change.member)
     work.recorder.change_chat(replace(chat, ai=change.ai), ai=encode_ai(change.ai))
+
+
+def needs_chat(needs: Needs, command: ChangeChat | DeleteChat) -> None:
+    """The rows for `change` and `delete`."""
+    needs.chat(command.chat_id, command.member)
+
+
+def change(work: Work, change: ChangeChat) -> Committed | None:
+    """Rename a chat, archive it, or take it back."""
+    chat = (work.open_chat if change.renames else work.chat)(change.chat_id, change.member)
+    title = change.title if change.renames else chat.title
+    archived = chat.state is ChatState.ARCHIVED if change.archived is None else change.archived
+    state = ChatState.ARCHIVED if archived else None
+    if (title, state) == (chat.title, chat.state):
+        return None
+    work.recorder.change_chat(replace(chat, title=title, state=state), title=title, state=state)
+    event = work.recorder.add(
+        chat.id,
+        EventType.CHAT_CHANGED,
+        change.at,
+        change.trace,
+        title=title,
+        archived=archived,
+        user_id=change.member,
+    )
+    return Committed(event, created=True)
+
+
+def delete(work: Work, command: DeleteChat) -> Committed:
+    """Delete a chat. Claims of its turns are void from now on."""
+    chat, recorder = work.chat(command.chat_id, command.member), work.recorder
+    recorder.emptied[chat.id] = chat.last_seq
+    deleted = replace(chat, title=None, ai=ChatAi(), state=ChatState.DELETED)
+    recorder.change_chat(deleted, title=None, ai=None, state=ChatState.DELETED)
+    event = recorder.add(chat.id, EventType.CHAT_DELETED, command.at, command.trace, user_id=command.member)
+    return Committed(event, created=True)
 
 
 def needs_nothing(needs: Needs, command: MarkPublished) -> None:

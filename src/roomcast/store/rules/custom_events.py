@@ -23,7 +23,7 @@ def needs(needs: Needs, command: NewCustomEvents) -> None:
 def append(work: Work, command: NewCustomEvents) -> tuple[tuple[int, StoredEvent | None], ...]:
     """Store the events that are new."""
     for event in command.events:
-        work.chat(event.chat_id, None)
+        work.open_chat(event.chat_id, None)
     results: list[tuple[int, StoredEvent | None]] = []
     for chat_id, event_id, name, data in command.events:
         known = work.row(custom_events, chat_id, event_id)

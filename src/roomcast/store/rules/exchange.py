@@ -125,6 +125,7 @@ class Changes(NamedTuple):
         changed_messages: New values of columns of stored messages, by id.
         changed_chats: New values of columns of stored chats, by id.
         erased: New payloads of stored events, by chat and seq.
+        emptied: Chats that lose their members, turns, marks, and outbox marks up to a seq.
     """
 
     grown_chats: Sequence[StoredChat] = ()
@@ -135,6 +136,7 @@ class Changes(NamedTuple):
     changed_messages: Mapping[str, Row] = {}
     changed_chats: Mapping[str, Row] = {}
     erased: Mapping[tuple[str, int], bytes] = {}
+    emptied: Mapping[str, int] = {}
 
     def __bool__(self) -> bool:
         return any(self)

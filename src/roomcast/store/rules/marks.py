@@ -115,6 +115,7 @@ def _message(work: Work, command: _Marking) -> LastVersion:
 
 
 def _shown(work: Work, command: _Marking) -> LastVersion:
+    work.open_chat(command.chat_id, command.member)
     message = _message(work, command)
     if message.deleted:
         raise MessageNotFound(command.chat_id, command.message_id)

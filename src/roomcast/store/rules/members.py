@@ -28,11 +28,13 @@ def needs(needs: Needs, change: NewMemberChange) -> None:
 
 def change(work: Work, change: NewMemberChange) -> Committed | None:
     """Add or remove a member. None: the change has no effect."""
-    work.chat(change.chat_id, change.member)
+    adds = change.action is MemberAction.ADD
+    # A member may leave an archived chat.
+    (work.open_chat if adds else work.chat)(change.chat_id, change.member)
     is_member = work.row(members, change.chat_id, change.user_id) is not None
-    if is_member == (change.action is MemberAction.ADD):
+    if is_member == adds:
         return None
-    if change.action is MemberAction.ADD:
+    if adds:
         charge(work, change.actor_id, (change.user_id,), change.limits, change.created_at)
     event = record(
         work, change.chat_id, change.user_id, change.action, change.actor_id, change.created_at, change.trace

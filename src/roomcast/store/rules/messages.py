@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from roomcast.chat.commands import NewMessage
 from roomcast.chat.encoding import encode_message
-from roomcast.chat.errors import ChatNotFound, MessageNotFound
+from roomcast.chat.errors import MessageNotFound
 from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
 from roomcast.contract.events import EventType
 from roomcast.store.rules.exchange import Needs
@@ -37,8 +37,8 @@ def append(work: Work, new: NewMessage) -> Committed:
         work.check_member(new.chat_id, new.member)
         return Committed(known, created=False)
     chat = recorder.chats.get(new.chat_id)
-    if chat is None and new.creates is None:
-        raise ChatNotFound(new.chat_id)
+    if chat is not None or new.creates is None:
+        chat = work.open_chat(new.chat_id, new.member)
     work.check_member(new.chat_id, new.member)
     ai = chat.ai if chat is not None else (new.creates and new.creates.ai) or ChatAi()
     if new.reply_to is not None:

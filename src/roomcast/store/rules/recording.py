@@ -40,6 +40,7 @@ class Recorder:
         changed_messages: New values of columns of stored messages, by id.
         changed_chats: New values of columns of stored chats, by id.
         erased: New payloads of stored events, by chat and seq.
+        emptied: Chats that lose their members, turns and marks, with their heads before that.
     """
 
     def __init__(self, loaded: dict[str, StoredChat], newest_activity_ms: int, lineage: Lineage) -> None:
@@ -50,6 +51,7 @@ class Recorder:
         self.changed_messages: dict[str, dict[str, Any]] = {}
         self.changed_chats: dict[str, dict[str, Any]] = {}
         self.erased: dict[tuple[str, int], bytes] = {}
+        self.emptied: dict[str, int] = {}
         self._added: dict[str, dict[str, Any]] = {}
         self._newest_activity = from_ms(newest_activity_ms)
         # In the order of the foreign keys.
@@ -105,7 +107,7 @@ class Recorder:
         seq = chat.last_seq + 1
         at = max(self._in_order(at), chat.last_activity_at)
         # `dataclasses.replace` takes three times as long.
-        updated = StoredChat(chat.id, chat.title, chat.ai, chat.created_at, at, seq)
+        updated = StoredChat(chat.id, chat.title, chat.ai, chat.created_at, at, seq, None, chat.state)
         self.chats[chat.id] = self.grown_chats[chat.id] = updated
         self._inserts[events].append(
             {

@@ -11,7 +11,9 @@ from typing import Any, Final
 from roomcast.chat.commands import (
     CallTool,
     ChangeAi,
+    ChangeChat,
     Command,
+    DeleteChat,
     DeleteMessage,
     EndTurn,
     MarkPublished,
@@ -32,6 +34,8 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     NewMessage: Rule(messages.needs, messages.append),
     NewChat: Rule(chats.needs_new, chats.create),
     ChangeAi: Rule(chats.needs_ai, chats.change_ai),
+    ChangeChat: Rule(chats.needs_chat, chats.change),
+    DeleteChat: Rule(chats.needs_chat, chats.delete),
     MarkPublished: Rule(chats.needs_nothing, chats.mark_published),
     NewMemberChange: Rule(members.needs, members.change),
     NewCustomEvents: Rule(custom_events.needs, custom_events.append),

@@ -20,7 +20,7 @@ def needs_version(needs: Needs, new: NewVersion) -> None:
 
 def add_version(work: Work, new: NewVersion) -> tuple[StoredTurn, Committed]:
     """Queue a new answer."""
-    work.chat(new.chat_id, new.member)
+    work.open_chat(new.chat_id, new.member)
     return work.turns.regenerate(new)
 
 

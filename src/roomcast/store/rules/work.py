@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
-from roomcast.chat.errors import ChatNotFound, NotAMember
-from roomcast.chat.model import StoredChat
+from roomcast.chat.errors import ChatArchived, ChatNotFound, NotAMember
+from roomcast.chat.model import ChatState, StoredChat
 from roomcast.store.lineage import Lineage
 from roomcast.store.rules.exchange import Changes, Key, LoadedRows, Needs, Row
 from roomcast.store.rules.recording import Recorder
@@ -58,9 +58,20 @@ class Work:
             NotAMember: ``member`` is no member.
         """
         chat = self.recorder.chats.get(chat_id)
-        if chat is None:
+        if chat is None or chat.state in {ChatState.DELETED, ChatState.ERASED}:
             raise ChatNotFound(chat_id)
         self.check_member(chat_id, member)
+        return chat
+
+    def open_chat(self, chat_id: str, member: str | None) -> StoredChat:
+        """A chat that members may write to; otherwise like `chat`.
+
+        Raises:
+            ChatArchived: it is archived.
+        """
+        chat = self.chat(chat_id, member)
+        if chat.state is ChatState.ARCHIVED:
+            raise ChatArchived(chat_id)
         return chat
 
     def check_member(self, chat_id: str, user_id: str | None) -> None:
@@ -112,6 +123,7 @@ class Work:
             changed_messages=recorder.changed_messages,
             changed_chats=recorder.changed_chats,
             erased=recorder.erased,
+            emptied=recorder.emptied,
         )
 
 

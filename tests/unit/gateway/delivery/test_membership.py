@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from roomcast.chat.ports import Head
-from roomcast.gateway.delivery.membership import Memberships, removed_user
+from roomcast.gateway.delivery.membership import Memberships, is_deletion, removed_user
 from support.gateway_model import Database, UnreliableLog
 from support.virtual_time import run_in_virtual_time
 
@@ -44,6 +44,19 @@ def test_a_removal_kicks_every_socket_of_that_user_and_no_other() -> None:
     world.memberships.remove("a", "bob")
     world.memberships.remove("other", "ada")
     assert world.kicked == ["s1", "s2"]
+
+
+def test_a_deletion_kicks_every_socket_of_the_chat() -> None:
+    world = World()
+    for user_id, sid in (("bob", "s1"), ("bob", "s2"), ("ada", "s3")):
+        world.enter(user_id, sid)
+    world.memberships.remove_all("other")
+    assert world.kicked == []
+    world.memberships.remove_all("a")
+    assert world.kicked == ["s1", "s2", "s3"]
+    assert not world.memberships.has_users("a")
+    assert is_deletion(b'["chat-deleted",{"chatId":"a"}]')
+    assert not is_deletion(b'["new-msg",{"content":"chat-deleted"}]')
 
 
 def test_a_removal_deletes_the_cached_admission() -> None:

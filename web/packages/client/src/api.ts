@@ -51,8 +51,31 @@ export class RoomcastApi {
   }
 
   /** One page of chats, newest activity first. `cursor` is the `nextCursor` of the previous page. */
-  listChats(page: { limit?: number; cursor?: string | null } = {}): Promise<ChatPage> {
-    return this.#request('GET', '/api/chats', { query: page });
+  listChats({
+    archived = false,
+    ...page
+  }: { limit?: number; cursor?: string | null; archived?: boolean } = {}): Promise<ChatPage> {
+    return this.#request('GET', '/api/chats', { query: { ...page, archived: archived ? 'true' : null } });
+  }
+
+  /** Renames a chat; null removes its title. */
+  renameChat(chatId: string, title: string | null): Promise<void> {
+    return this.#request('PUT', pathOf(chatId, 'title'), { body: { title } });
+  }
+
+  /** Archives a chat for all members or, if `archived` is false, takes it back. An archived chat is read-only. */
+  archiveChat(chatId: string, archived: boolean): Promise<void> {
+    return this.#request(archived ? 'PUT' : 'DELETE', pathOf(chatId, 'archive'));
+  }
+
+  /** Deletes a chat with all its messages. */
+  deleteChat(chatId: string): Promise<void> {
+    return this.#request('DELETE', pathOf(chatId));
+  }
+
+  /** Removes a member, or leaves the chat. */
+  removeMember(chatId: string, userId: string): Promise<void> {
+    return this.#request('DELETE', pathOf(chatId, 'members', userId));
   }
 
   /** One chat. */

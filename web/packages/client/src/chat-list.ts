@@ -12,6 +12,11 @@ const PAGE_SIZE = 50;
 /** Maximum delay until the list contains a chat that another user created. */
 const REFRESH_INTERVAL_MS = 15_000;
 
+type ChatListApi = Pick<
+  RoomcastApi,
+  'listChats' | 'getChat' | 'createChat' | 'renameChat' | 'archiveChat' | 'deleteChat' | 'removeMember'
+>;
+
 /** A new event of a chat. */
 interface Activity {
   readonly chatId: string;
@@ -40,7 +45,7 @@ export const INITIAL_CHAT_LIST: ChatListSnapshot = { chats: [], status: 'idle', 
  * becomes visible; live activity moves a chat up at once.
  */
 export class ChatList {
-  readonly #api: Pick<RoomcastApi, 'listChats' | 'getChat' | 'createChat'>;
+  readonly #api: ChatListApi;
   readonly #runtime: Pick<Runtime, 'clock' | 'random'>;
   readonly #snapshot = new Observable(INITIAL_CHAT_LIST);
   readonly #refreshTimer: Timer;
@@ -52,10 +57,7 @@ export class ChatList {
   /** Incremented by `clear`, so that responses to earlier requests are ignored. */
   #generation = 0;
 
-  constructor(
-    api: Pick<RoomcastApi, 'listChats' | 'getChat' | 'createChat'>,
-    runtime: Pick<Runtime, 'clock' | 'random'>,
-  ) {
+  constructor(api: ChatListApi, runtime: Pick<Runtime, 'clock' | 'random'>) {
     this.#api = api;
     this.#runtime = runtime;
     this.#refreshTimer = new Timer(runtime.clock);
@@ -128,6 +130,57 @@ export class ChatList {
       throw toRoomcastError(error);
     }
   };
+
+  /** Renames a chat; null removes its title. Rejects with a RoomcastError, like the next three. */
+  readonly renameChat = async (chatId: string, title: string | null): Promise<void> => {
+    await this.#api.renameChat(chatId, title);
+    this.change(chatId, { title });
+  };
+
+  /** Archives a chat for all members, which makes it read-only, or takes it back. */
+  readonly archiveChat = async (chatId: string, archived: boolean): Promise<void> => {
+    await this.#api.archiveChat(chatId, archived);
+    this.change(chatId, { archived });
+    if (!archived) await this.refresh();
+  };
+
+  /** Deletes a chat with all its messages. */
+  readonly deleteChat = async (chatId: string): Promise<void> => {
+    await this.#api.deleteChat(chatId);
+    this.drop(chatId);
+  };
+
+  /** Ends a membership, such as the user's own. */
+  readonly leaveChat = async (chatId: string, userId: string): Promise<void> => {
+    await this.#api.removeMember(chatId, userId);
+    this.drop(chatId);
+  };
+
+  /** The most recently active archived chats. */
+  readonly listArchived = async (): Promise<readonly ChatSummary[]> => {
+    const { chats } = await this.#api.listChats({ archived: true, limit: PAGE_SIZE });
+    return chats.map(toSummary);
+  };
+
+  /**
+   * Applies a change of a chat.
+   *
+   * @internal
+   */
+  change(chatId: string, changed: Partial<Pick<ChatSummary, 'title' | 'archived'>>): void {
+    const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
+    if (known) this.#add([{ ...known, ...changed }]);
+  }
+
+  /**
+   * Takes a chat out of the list.
+   *
+   * @internal
+   */
+  drop(chatId: string): void {
+    for (const entry of this.#included) if (entry.chatId === chatId) this.#included.delete(entry);
+    patch(this.#snapshot, { chats: this.#snapshot.value.chats.filter(({ id }) => id !== chatId) });
+  }
 
   /**
    * Moves a chat up after new activity; an unknown chat triggers a refresh.
@@ -231,7 +284,15 @@ export class ChatList {
   }
 }
 
-function toSummary({ id, title, createdAt, lastActivityAt, lastSeq, lastMessage }: Chat): ChatSummary {
+function toSummary({
+  id,
+  title,
+  createdAt,
+  lastActivityAt,
+  lastSeq,
+  lastMessage,
+  archived = false,
+}: Chat): ChatSummary {
   return {
     id,
     title,
@@ -239,6 +300,7 @@ function toSummary({ id, title, createdAt, lastActivityAt, lastSeq, lastMessage 
     lastActivityAt: new Date(lastActivityAt),
     lastSeq,
     lastMessage: reviveLastMessage(lastMessage),
+    archived,
   };
 }
 
@@ -251,7 +313,7 @@ function merge(known: readonly ChatSummary[], fresh: readonly ChatSummary[]): Ch
   const byId = new Map(known.map((chat) => [chat.id, chat]));
   for (const chat of fresh) {
     const old = byId.get(chat.id);
-    const isChanged = !old || old.lastSeq < chat.lastSeq || old.title !== chat.title;
+    const isChanged = !old || old.lastSeq < chat.lastSeq || old.title !== chat.title || old.archived !== chat.archived;
     if (isChanged || isNewer(chat.lastMessage, old.lastMessage)) byId.set(chat.id, chat);
   }
   return [...byId.values()].sort(

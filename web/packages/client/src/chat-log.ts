@@ -176,6 +176,8 @@ const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: Store
   custom: () => undefined,
   'member-added': () => undefined,
   'member-removed': () => undefined,
+  'chat-changed': () => undefined,
+  'chat-deleted': () => undefined,
 };
 
 function sameMarks(one: ChatEntry, other: ChatEntry): boolean {

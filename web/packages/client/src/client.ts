@@ -8,7 +8,7 @@ import { type ApiOptions, RoomcastApi, type TokenSource } from './api.ts';
 import { ChatList } from './chat-list.ts';
 import { Connection, type ConnectionSnapshot } from './connection.ts';
 import { NotConnectedError } from './errors.ts';
-import type { AiChunk, ChatActivity, Message, Presence, Resync, Typing } from './generated/contract.ts';
+import type { AiChunk, ChatActivity, ChatChange, Message, Presence, Resync, Typing } from './generated/contract.ts';
 import { Emitter } from './observable.ts';
 import { type GatewaySocketOptions, platformRuntime, type Runtime } from './runtime.ts';
 import { ChatSession } from './session.ts';
@@ -353,6 +353,10 @@ export class WebSocketClient {
     }
     const { chatId, seq, epoch } = data;
     const session = typeof chatId === 'string' ? this.#sessions.get(chatId) : undefined;
+    if (name === 'chat-changed') {
+      const { title, archived } = data as unknown as ChatChange;
+      this.chats.change(String(chatId), { title, archived });
+    } else if (name === 'chat-deleted') this.chats.drop(String(chatId));
     if (name === 'presence') {
       if (isPresence(data)) session?.applyPresence(data);
       this.#events.emit(name, data as unknown as Presence);

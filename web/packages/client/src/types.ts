@@ -153,6 +153,8 @@ export interface ChatSummary {
   readonly lastSeq: number;
   /** The newest message; null without messages. */
   readonly lastMessage: LastMessage | null;
+  /** True if the chat is read-only. The list contains such a chat only while it is open. */
+  readonly archived: boolean;
 }
 
 /** The newest message of a chat. The chat is unread if another user wrote it, and the user has not seen it. */

@@ -12,6 +12,16 @@ export interface UseChatsResult extends ChatListSnapshot {
   refresh: () => Promise<void>;
   /** Creates a chat, with an `id` only while authentication is off; rejects with a `RoomcastError`. */
   createChat: (chat?: { id?: string; title?: string }) => Promise<ChatSummary>;
+  /** Renames a chat; null removes its title. Rejects with a `RoomcastError`, like the next four. */
+  renameChat: (chatId: string, title: string | null) => Promise<void>;
+  /** Archives a chat for all members, which makes it read-only, or takes it back. */
+  archiveChat: (chatId: string, archived: boolean) => Promise<void>;
+  /** Deletes a chat with all its messages. */
+  deleteChat: (chatId: string) => Promise<void>;
+  /** Ends a membership, such as the user's own. */
+  leaveChat: (chatId: string, userId: string) => Promise<void>;
+  /** Reads the most recently active archived chats. */
+  listArchived: () => Promise<readonly ChatSummary[]>;
 }
 
 const getInitialChatList = (): ChatListSnapshot => INITIAL_CHAT_LIST;
@@ -33,5 +43,16 @@ export function useChats({
     getInitialChatList,
   );
   useEffect(() => (include && !skip ? chats.include(include) : undefined), [chats, include, skip]);
-  return { ...snapshot, loadMore: chats.loadMore, refresh: chats.refresh, createChat: chats.createChat };
+  const { loadMore, refresh, createChat, renameChat, archiveChat, deleteChat, leaveChat, listArchived } = chats;
+  return {
+    ...snapshot,
+    loadMore,
+    refresh,
+    createChat,
+    renameChat,
+    archiveChat,
+    deleteChat,
+    leaveChat,
+    listArchived,
+  };
 }

@@ -18,11 +18,13 @@ interface Props {
   readonly chatId: string;
   readonly me: string;
   readonly online: boolean;
+  /** The chat is read-only. */
+  readonly archived?: boolean;
 }
 
-export function Conversation({ chatId, me, online }: Props) {
+export function Conversation({ chatId, me, online, archived = false }: Props) {
   const chat = useChat(chatId);
-  const { conversation: words, errors } = useStrings();
+  const { conversation: words, chats: chatWords, errors } = useStrings();
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
   const [failure, setFailure] = useState<unknown>(null);
   const [replied, setReplied] = useState<ChatEntry | null>(null);
@@ -105,7 +107,8 @@ export function Conversation({ chatId, me, online }: Props) {
       {chat.status === 'ready' && <Pins messages={chat.messages} read={chat.pins} />}
       <div className="conversation__body">{body()}</div>
       {/* A user without read access cannot write either. */}
-      {chat.status !== 'error' && (
+      {archived && <p className="archived-note">{chatWords.archivedNote}</p>}
+      {chat.status !== 'error' && !archived && (
         <>
           <TypingLine userIds={chat.typingUsers} />
           {chat.sendsAgainAt !== null && <RateLimitLine sendsAgainAt={chat.sendsAgainAt} />}

@@ -41,6 +41,12 @@ export function openChat(chatId: string): void {
   listeners.notify();
 }
 
+/** Opens the home page, which opens a chat. */
+export function openHome(): void {
+  window.history.pushState(null, '', BASE_PATH);
+  listeners.notify();
+}
+
 /** Opens a chat without a new history entry. */
 export function redirectToChat(chatId: string): void {
   window.history.replaceState(null, '', chatPath(chatId));

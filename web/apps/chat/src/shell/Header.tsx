@@ -1,5 +1,5 @@
 /** Header of the conversation: chat title, presence, connection state and a button that copies the link. */
-import type { Ref } from 'react';
+import type { ReactNode, Ref } from 'react';
 
 import { ConnectionIndicator } from '../connection/ConnectionIndicator.tsx';
 import type { DisplayState } from '../connection/connection.ts';
@@ -18,9 +18,12 @@ interface Props {
   readonly sidebarOpen: boolean;
   readonly opener: Ref<HTMLButtonElement>;
   readonly onOpenSidebar: () => void;
+  /** The menu of the chat. */
+  readonly children?: ReactNode;
 }
 
-export function Header({ title, connection, chatId, me, sidebarId, sidebarOpen, opener, onOpenSidebar }: Props) {
+export function Header(props: Props) {
+  const { title, connection, chatId, me, sidebarId, sidebarOpen, opener, onOpenSidebar, children } = props;
   const { chats: words } = useStrings();
   return (
     <header className="header">
@@ -43,6 +46,7 @@ export function Header({ title, connection, chatId, me, sidebarId, sidebarOpen, 
       <ConnectionIndicator state={connection} />
       {chatId !== null && <AiSettings key={`ai ${chatId}`} chatId={chatId} />}
       {chatId !== null && <CopyLink key={`link ${chatId}`} chatId={chatId} />}
+      {children}
     </header>
   );
 }

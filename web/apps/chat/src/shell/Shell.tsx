@@ -2,7 +2,9 @@
 import { useChats } from '@roomcast/react';
 import { useEffect, useId, useState } from 'react';
 
+import { ArchivedChats } from '../chats/ArchivedChats.tsx';
 import { ChatList } from '../chats/ChatList.tsx';
+import { ChatMenu } from '../chats/ChatMenu.tsx';
 import { NewChat } from '../chats/NewChat.tsx';
 import { ReadMarks, useMarks } from '../chats/readMarks.ts';
 import { titleOf } from '../chats/titles.ts';
@@ -14,7 +16,7 @@ import { useStrings } from '../i18n/language.ts';
 import { identity } from '../identity/identity.ts';
 import { signOut } from '../identity/signOut.ts';
 import { BASE_PATH } from '../routing/base.ts';
-import { LOBBY, openChat, parsePath, redirectToChat, usePath } from '../routing/route.ts';
+import { LOBBY, openChat, openHome, parsePath, redirectToChat, usePath } from '../routing/route.ts';
 import { usePageVisible } from '../ui/usePageVisible.ts';
 import { Header } from './Header.tsx';
 import { Notice } from './Notice.tsx';
@@ -93,7 +95,7 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
       >
         <NewChat onCreate={createChat} />
         <ChatList
-          chats={list.chats}
+          chats={list.chats.filter(({ archived }) => !archived)}
           failure={failure}
           loading={list.status === 'idle' || (list.status === 'loading' && list.chats.length === 0)}
           hasMore={list.hasMore}
@@ -105,6 +107,7 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
           onRetry={() => void list.refresh()}
           onOpen={drawer.hide}
         />
+        <ArchivedChats key={String(open?.archived)} read={list.listArchived} activeId={chatId} onOpen={drawer.hide} />
       </Sidebar>
       <div className="scrim" onClick={drawer.hide} aria-hidden="true" />
       <main className="conversation" inert={drawer.open}>
@@ -117,11 +120,19 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
           sidebarOpen={drawer.open}
           opener={drawer.opener}
           onOpenSidebar={drawer.show}
-        />
+        >
+          {open !== undefined && <ChatMenu key={open.id} chat={open} me={userId} list={list} onGone={openHome} />}
+        </Header>
         <ConnectionBanner connection={connection} onSignIn={identity.removeToken} />
         <StorageNotice />
         {chatId !== null ? (
-          <Conversation key={chatId} chatId={chatId} me={userId} online={connection.state === 'connected'} />
+          <Conversation
+            key={chatId}
+            chatId={chatId}
+            me={userId}
+            online={connection.state === 'connected'}
+            archived={open?.archived === true}
+          />
         ) : route.name === 'home' ? (
           list.status === 'ready' && <Notice icon="bubble" title={words.chats.empty} text={words.chats.emptyText} />
         ) : (

@@ -10,6 +10,7 @@ const chat = (id: string, title: string | null = null, lastSeq = 1, author = 'bo
   title,
   lastSeq,
   lastMessage: { epoch: 'e1', seq: lastSeq, userId: author, time: new Date(2_000) },
+  archived: false,
   createdAt: new Date(1_000),
   lastActivityAt: new Date(2_000),
 });

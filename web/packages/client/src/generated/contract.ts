@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'chat-not-found'
   | 'method-not-allowed'
   | 'chat-exists'
+  | 'chat-archived'
   | 'addition-limit'
   | 'message-not-found'
   | 'turn-not-found'
@@ -62,6 +63,8 @@ export interface Contract {
   Chat: Chat;
   ChatActivity: ChatActivity;
   ChatAi: ChatAi;
+  ChatChange: ChatChange;
+  ChatDeleted: ChatDeleted;
   ChatEvent: ChatEvent;
   ChatPage: ChatPage;
   ClientToServerEvents: ClientToServerEvents;
@@ -102,6 +105,7 @@ export interface Contract {
   ReactionChange: ReactionChange;
   RefreshAuth: RefreshAuth;
   RefreshAuthAck: RefreshAuthAck;
+  RenameChat: RenameChat;
   ResumeAnswer: ResumeAnswer;
   ResumeAnswerAck: ResumeAnswerAck;
   Resync: Resync;
@@ -340,6 +344,7 @@ export interface AiTool {
  *     last_message: Its newest message; null if it has no messages.
  *     epoch: The current epoch.
  *     ai: How it answers.
+ *     archived: Whether the chat is read-only and out of the default list. Left out if not.
  */
 export interface Chat {
   id: string;
@@ -350,6 +355,7 @@ export interface Chat {
   lastMessage: LastMessage | null;
   epoch: string;
   ai: ChatAi;
+  archived?: boolean;
 }
 /**
  * The newest message of a chat; it determines whether the chat is unread for a user.
@@ -395,6 +401,36 @@ export interface ChatActivity {
   userId: string | null;
   time: string;
   lastMessage: LastMessage | null;
+}
+/**
+ * ``chat-changed``: the chat was renamed, archived, or taken back from the archive.
+ *
+ * Attributes:
+ *     title: The title from now on; null if it has none.
+ *     archived: Whether the chat is archived from now on.
+ *     user_id: The user that changed it; null for a service, and while authentication is off.
+ */
+export interface ChatChange {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  title: string | null;
+  archived: boolean;
+  userId: string | null;
+}
+/**
+ * ``chat-deleted``: the last event of a chat. Its sockets leave the room after it.
+ *
+ * Attributes:
+ *     user_id: The user that deleted it; null for a service, and while authentication is off.
+ */
+export interface ChatDeleted {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  userId: string | null;
 }
 /**
  * One event, as the gateway emits it.
@@ -843,6 +879,12 @@ export interface ReactionChange {
   userId: string;
 }
 /**
+ * The body of ``PUT /api/chats/{id}/title``. Null removes the title.
+ */
+export interface RenameChat {
+  title: string | null;
+}
+/**
  * ``resync``: the gateway could not emit some events of the chat.
  *
  * The client fetches them through REST, from its cursor; if ``reset``, it discards everything and refetches.
@@ -884,6 +926,8 @@ export interface ServerToClientEvents {
   reaction: ReactionChange;
   pin: PinChange;
   custom: CustomEvent;
+  'chat-changed': ChatChange;
+  'chat-deleted': ChatDeleted;
   resync: Resync;
   typing: Typing;
   presence: Presence;
@@ -926,4 +970,6 @@ export interface StoredEvents {
   reaction: ReactionChange;
   pin: PinChange;
   custom: CustomEvent;
+  'chat-changed': ChatChange;
+  'chat-deleted': ChatDeleted;
 }
