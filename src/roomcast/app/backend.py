@@ -52,7 +52,7 @@ from roomcast.observability.readiness import Problem
 from roomcast.realtime.transports.proxies import ASGIApp
 from roomcast.store.database import sqlite_url
 from roomcast.store.errors import StoreError
-from roomcast.store.migrating import HEAD, migrate
+from roomcast.store.migrating import HEAD, log_step, migrate
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.worker.options import WorkerOptions
@@ -287,13 +287,16 @@ class LocalAdmission:
             raise ApiUnavailable(str(error)) from error
 
 
-def migrate_database(database: Path | str, *, new_epoch: bool = False) -> tuple[str | None, str]:
+def migrate_database(
+    database: Path | str, *, new_epoch: bool = False, on_step: Callable[[str, str], None] = log_step
+) -> tuple[str | None, str]:
     """Migrate a database to the newest schema.
 
     Args:
         database: An SQLite file, or the URL of PostgreSQL.
         new_epoch: Start a new epoch, because the database was restored from a backup: clients whose cursor is beyond
             the backup then load their chats again (docs/decisions/0001).
+        on_step: Called after each step with its revision and its description.
 
     Returns:
         The revision of the schema before the migration (None: there was no database) and after it.
@@ -302,7 +305,7 @@ def migrate_database(database: Path | str, *, new_epoch: bool = False) -> tuple[
         AppError: the database cannot be used.
     """
     try:
-        before = asyncio.run(migrate(database_options(database), new_epoch=new_epoch))
+        before = asyncio.run(migrate(database_options(database), new_epoch=new_epoch, on_step=on_step))
     except StoreError as error:
         raise AppError(str(error)) from error
     return before, HEAD

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.audience import RecentAuthors
 from roomcast.chat.commands import ChangeAi, MemberAction, NewChat, NewMemberChange, NewMessage
 from roomcast.chat.custom_events import CustomEvents
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable, UnknownResponder
 from roomcast.chat.ids import new_id
 from roomcast.chat.keeping import Keeping
 from roomcast.chat.marking import Marking
+from roomcast.chat.mentions import mentions
 from roomcast.chat.model import Caller, ChatAi, Committed, StoredChat
 from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import ChatStore, Clock, RateLimiter, SystemClock
@@ -26,6 +29,9 @@ from roomcast.chat.rates import LimitName
 from roomcast.contract.moderation import Review
 from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
 from roomcast.contract.tenants import qualify, tenant_of
+
+#: The responder without a model, for the first steps with this software.
+DEMO: Final = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class ChatWriter:
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
         # Chat id and ``client_msg_id`` of messages of unknown outcome, oldest first.
+        self._authors = RecentAuthors(max_chats=1_000, max_authors=2)
         self._uncertain: dict[tuple[str, str], bool] = {}
 
     async def send(self, caller: Caller, command: SendMessage, trace: str | None = None) -> Committed:
@@ -111,18 +118,19 @@ class ChatWriter:
             raise NotAllowed("userId is not the token's user; leave userId out")
         await self._charge(caller, command.chat_id, command.content)
         now = self._clock.now()
+        author = command.user_id if caller.unrestricted else caller.user_id
         return await self._append(
             NewMessage(
                 id=new_id(),
                 chat_id=command.chat_id,
                 role=command.role,
                 content=command.content,
-                user_id=command.user_id if caller.unrestricted else caller.user_id,
+                user_id=author,
                 client_msg_id=command.client_msg_id,
                 created_at=now,
                 member=caller.restricted_user_id,
                 creates=NewChat(command.chat_id, None, None, now) if caller.trusted else None,
-                default_responder=self._options.default_responder,
+                default_responder=self._responder_for(command.chat_id, author, command.content),
                 trace=trace,
                 reply_to=command.reply_to,
             )
@@ -150,7 +158,7 @@ class ChatWriter:
                 client_msg_id=command.client_msg_id,
                 created_at=self._clock.now(),
                 member=caller.restricted_user_id,
-                default_responder=self._options.default_responder,
+                default_responder=self._responder_for(chat_id, caller.user_id, command.content),
                 replaces=message_id,
                 trace=trace,
             )
@@ -227,6 +235,17 @@ class ChatWriter:
         self._publishing.publish((committed.event,), caller.restricted_user_id)
         return True
 
+    def _responder_for(self, chat_id: str, author: str | None, content: str) -> str | None:
+        """The responder that answers in chats that name none.
+
+        The built-in demo is no participant: once several users write in a chat, it answers if it is mentioned.
+        """
+        responder = self._options.default_responder
+        if responder != DEMO or author is None:
+            return responder
+        others = [user_id for user_id in self._authors.of(chat_id) if user_id != author]
+        return responder if not others or mentions(content, responder) else None
+
     async def _charge(self, caller: Caller, chat_id: str, content: str) -> None:
         limiter, user_id = self._limiter, caller.restricted_user_id
         if limiter is None or user_id is None:
@@ -270,6 +289,8 @@ class ChatWriter:
             if key is not None:
                 self._remember_uncertain(key)
             raise
+        if new.user_id is not None and new.role == "USER":
+            self._authors.add(new.chat_id, new.user_id)
         if committed.created and self._limiter is not None and new.member is not None:
             # After the commit: only members may use up the allowance of a chat.
             self._limiter.spend(LimitName.CHAT_MESSAGES, new.chat_id, 1)

@@ -225,8 +225,10 @@ def migrate(
         from roomcast.app.config import database_location
 
         database = database_location(settings, data)
-        before, now = migrate_database(database, new_epoch=new_epoch)
         name = database if isinstance(database, Path) else "PostgreSQL"
+        before, now = migrate_database(
+            database, new_epoch=new_epoch, on_step=lambda revision, what: say(f"{name}: {revision} {what}")
+        )
         if before == now:
             say(f"{name}: schema {now}, nothing to do")
         else:

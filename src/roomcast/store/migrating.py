@@ -6,6 +6,8 @@ Layer: store.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,18 +19,28 @@ from roomcast.store.database import backend_for
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.options import DatabaseOptions
 
+logger = logging.getLogger(__name__)
+
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 #: The newest revision. A constant, so that most starts need not load the scripts; a test compares the two.
 HEAD: Final = "0007"
 
 
-async def migrate(options: DatabaseOptions, *, new_epoch: bool = False) -> str | None:
+def log_step(revision: str, description: str) -> None:
+    """The default report of a step: a log line."""
+    logger.info("database migrated", extra={"revision": revision, "description": description})
+
+
+async def migrate(
+    options: DatabaseOptions, *, new_epoch: bool = False, on_step: Callable[[str, str], None] = log_step
+) -> str | None:
     """Create the tables or upgrade them to `HEAD`, in one transaction. Several processes may do this at once.
 
     Args:
         options: Where the database is.
         new_epoch: Begin a new epoch. Required after PostgreSQL was restored from a backup, so that clients
             that hold lost events receive a reset (docs/decisions/0001). SQLite begins an epoch at each start anyway.
+        on_step: Called in another thread after each step, before the commit, with its revision and its description.
 
     Returns:
         The revision before the upgrade; None for a new database.
@@ -39,17 +51,17 @@ async def migrate(options: DatabaseOptions, *, new_epoch: bool = False) -> str |
         ServerTooOld: the PostgreSQL server is older than the oldest supported version.
         DatabaseUnreadable: the database cannot be opened for any other reason.
     """
-    return await asyncio.to_thread(_migrate, options, new_epoch=new_epoch)
+    return await asyncio.to_thread(_migrate, options, new_epoch=new_epoch, on_step=on_step)
 
 
-def _migrate(options: DatabaseOptions, *, new_epoch: bool) -> str | None:
+def _migrate(options: DatabaseOptions, *, new_epoch: bool, on_step: Callable[[str, str], None]) -> str | None:
     backend = backend_for(options)
     backend.acquire()
     engine = backend.engine(writes=True)
     try:
         with engine.begin() as connection:
             backend.lock_schema(connection)
-            before = _upgrade(connection)
+            before = _upgrade(connection, on_step)
             backend.ensure_epoch(connection, new_epoch=new_epoch)
             return before
     except DatabaseError as error:
@@ -59,7 +71,7 @@ def _migrate(options: DatabaseOptions, *, new_epoch: bool) -> str | None:
         backend.release()
 
 
-def _upgrade(connection: Connection) -> str | None:
+def _upgrade(connection: Connection, on_step: Callable[[str, str], None]) -> str | None:
     before: str | None = None
     if inspect(connection).has_table("alembic_version"):
         before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
@@ -75,6 +87,7 @@ def _upgrade(connection: Connection) -> str | None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
+    config.attributes["on_step"] = on_step
     if before is not None:
         try:
             ScriptDirectory.from_config(config).get_revision(before)

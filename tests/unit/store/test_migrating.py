@@ -169,3 +169,14 @@ async def test_answers_of_the_old_schema_become_turns_and_return(
     await run_on(options, upgrade)
     await run_on(options, check)
     assert await migrate(options) == "0003"
+
+
+async def test_each_step_is_reported_as_it_runs(tmp_path: Path) -> None:
+    steps: list[tuple[str, str]] = []
+    options = database_options(tmp_path)
+    await migrate(options, on_step=lambda revision, what: steps.append((revision, what)))
+    assert [revision for revision, _ in steps] == [f"{number:04}" for number in range(1, int(HEAD) + 1)]
+    assert all(what for _, what in steps)
+    steps.clear()
+    await migrate(options, on_step=lambda revision, what: steps.append((revision, what)))
+    assert steps == []
