@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -19,11 +20,13 @@ from roomcast.chat.commands import (
     NewChat,
     NewMemberChange,
     NewVersion,
+    OpenDirect,
     Pin,
     React,
     StartTurn,
 )
-from roomcast.chat.errors import ChatArchived, ChatError, ChatExists, ChatNotFound, NotAMember, TurnLost
+from roomcast.chat.errors import ChatArchived, ChatError, ChatExists, ChatNotFound, NotAllowed, NotAMember, TurnLost
+from roomcast.chat.ids import new_id
 from roomcast.chat.model import ChatAi, ChatState, Ending
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType, TurnStatus
@@ -163,3 +166,39 @@ async def test_only_members_change_a_chat(store: Store) -> None:
     for command in (ChangeChat("c", START, archived=True, member="eve"), DeleteChat("c", START, "eve")):
         with pytest.raises(NotAMember):
             await store.chats.commit(command)
+
+
+def direct(first: str = "ann", second: str = "bob") -> OpenDirect:
+    return OpenDirect(new_id(), (first, second), START)
+
+
+async def test_two_users_have_one_direct_chat_also_if_both_open_it_at_once_in_two_processes(
+    database_options: DatabaseOptions,
+) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(open_store(database_options))]
+        if database_options.url.startswith("postgresql"):  # one process at a time uses a file
+            stores.append(await stack.enter_async_context(open_store(database_options)))
+        found = await asyncio.gather(*(store.chats.commit(direct()) for _ in range(20) for store in stores))
+        assert len({chat_id for chat_id, _ in found}) == 1
+        assert len([events for _, events in found if events]) == 1
+        (listed,) = await stores[0].chats.chats(10, None, "bob")
+        assert (listed.direct, listed.ai.answers) == (("ann", "bob"), "mention")
+        # Ids may contain anything printable.
+        ids = {
+            (await stores[-1].chats.commit(direct(*users)))[0] for users in (("a,b", "c"), ("a", "b,c"), ('a"', "b"))
+        }
+        assert len(ids) == 3
+
+
+async def test_the_members_of_a_direct_chat_stay_and_after_its_deletion_there_is_a_new_one(store: Store) -> None:
+    chat_id, _ = await store.chats.commit(direct())
+    for change in (
+        NewMemberChange(chat_id, "eve", MemberAction.ADD, "ann", START, "ann"),
+        NewMemberChange(chat_id, "bob", MemberAction.REMOVE, "ann", START, "ann"),
+    ):
+        with pytest.raises(NotAllowed):
+            await store.chats.commit(change)
+    await store.chats.commit(DeleteChat(chat_id, START, "bob"))
+    again, events = await store.chats.commit(direct())
+    assert (again != chat_id, len(events)) == (True, 2)

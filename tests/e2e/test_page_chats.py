@@ -43,3 +43,21 @@ async def test_members_rename_archive_and_delete_a_chat(browser: Browser, tmp_pa
             await choose(ann, "chat-delete", "chat-confirm")
             await expect(ann.by("chat-menu")).to_have_count(0, timeout=LIMIT_MS)
             await expect(bob.by("chat-menu")).to_have_count(0, timeout=LIMIT_MS)
+
+
+async def test_two_users_open_their_direct_chat_from_the_list_of_people(browser: Browser, tmp_path: Path) -> None:
+    with Roomcast.up(tmp_path / "data") as server:
+        async with open_tab(browser, server.api_url, "Ann") as ann, open_tab(browser, server.api_url, "Bob") as bob:
+            for tab, other in ((ann, "Bob"), (bob, "Ann")):
+                await expect(tab.by("presence")).to_have_attribute("data-online", "2", timeout=LIMIT_MS)
+                await tab.by("presence").press("Enter")
+                await tab.by("open-direct").press("Enter")
+                await expect(tab.by("chat-title")).to_have_text(other, timeout=LIMIT_MS)
+                if tab is ann:
+                    await ann.page.go_back()
+                    await ann.page.go_forward()
+            assert ann.page.url == bob.page.url
+            # The demo does not answer here unasked.
+            await ann.say("hello Bob")
+            await expect(bob.page.get_by_text("hello Bob")).to_be_visible(timeout=LIMIT_MS)
+            await expect(bob.by("message")).to_have_count(1)

@@ -9,12 +9,20 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from roomcast.api.callers import CurrentCaller
-from roomcast.api.routes import PROBLEMS, services_of, trace_of
+from roomcast.api.routes import PROBLEMS, as_json, chat_body, services_of, trace_of
 from roomcast.contract import rest
 from roomcast.contract.text import ChatId
 
 chat_router = APIRouter(responses=PROBLEMS, tags=["chats"])
 _CHAT = "/api/chats/{chat_id}"
+
+
+@chat_router.post("/api/chats/direct", response_model=rest.Chat)
+async def open_direct_chat(request: Request, caller: CurrentCaller, command: rest.OpenDirectChat) -> Response:
+    """Open the direct chat with another user: the same one at each request, of either user."""
+    services = services_of(request)
+    chat_id = await services.writer.open_direct(caller, command)
+    return as_json(chat_body(await services.reader.chat(caller, chat_id), services))
 
 
 @chat_router.put(_CHAT + "/title", status_code=204)

@@ -117,6 +117,7 @@ def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
             token_budget=ai.token_budget,
         ),
         archived=chat.state is ChatState.ARCHIVED,
+        direct=chat.direct,
     )
 
 

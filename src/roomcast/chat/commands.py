@@ -58,6 +58,27 @@ class NewChat(Command[tuple[StoredChat, tuple[StoredEvent, ...]]]):
 
 
 @dataclass(frozen=True, slots=True)
+class OpenDirect(Command[tuple[str, tuple[StoredEvent, ...]]]):
+    """Opens the direct chat of two users. Returns its id, and the events of its creation if this command created it.
+
+    Attributes:
+        id: The id of the chat, if it does not exist.
+        users: The two users, in order.
+        creator_id: The user whose allowances the creation charges; None: it is not limited.
+        limits: As in `NewChat`.
+
+    Raises:
+        AdditionLimitReached: the creator added users too often.
+    """
+
+    id: str
+    users: tuple[str, str]
+    at: datetime
+    creator_id: str | None = None
+    limits: AdditionLimits | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewMessage(Command[Committed]):
     """A message to write.
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from roomcast.chat.commands import ChangeChat, Command, DeleteChat
-from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable
+from roomcast.chat.additions import AdditionLimits
+from roomcast.chat.commands import ChangeChat, Command, DeleteChat, OpenDirect
+from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreUnavailable
+from roomcast.chat.ids import new_id
 from roomcast.chat.model import Caller, Committed
 from roomcast.chat.ports import ChatStore, Clock, SystemClock, Writes
 from roomcast.chat.publishing import Publishing
@@ -39,6 +41,28 @@ class Keeping:
         self._store = store
         self._publishing = publishing
         self._clock = clock or SystemClock()
+
+    async def open_direct(self, caller: Caller, user_id: str, acting: str | None, limits: AdditionLimits | None) -> str:
+        """Open the direct chat of the caller and another user, and return its id. Any two users have one.
+
+        Raises:
+            NotAllowed: ``acting`` is another user, or is missing; or it is ``user_id``.
+            AdditionLimitReached: the caller added users too often.
+        """
+        member = caller.restricted_user_id
+        if member is not None and acting not in {None, member}:
+            raise NotAllowed("actingUserId is not the token's user; leave it out")
+        own = member or acting
+        if own is None:
+            raise NotAllowed("give the user that opens the chat in actingUserId")
+        if own == user_id:
+            raise NotAllowed("a direct chat has two users; give the other one in userId")
+        first, second = sorted((own, user_id))
+        command = OpenDirect(new_id(), (first, second), self._clock.now(), member, limits)
+        chat_id, events = await self._publishing.commit(self._store.commit(command))
+        if events:
+            self._publishing.publish(events, member)
+        return chat_id
 
     async def rename(self, caller: Caller, chat_id: str, title: str | None, trace: str | None = None) -> bool:
         """Give a chat another title, or none.

@@ -84,6 +84,7 @@ class StoredChat:
         last_seq: Seq of its last event; 0 if it has no events.
         last_message: Its newest message; None if it has none. Set by the reads of a `ports.ChatStore` only.
         state: None while members write to it. A deleted chat keeps its row, so that its id is not used again.
+        direct: The two users of a direct chat, which stay its only members; None: it is none.
     """
 
     id: str
@@ -94,6 +95,7 @@ class StoredChat:
     last_seq: int
     last_message: LastMessage | None = None
     state: ChatState | None = None
+    direct: tuple[str, str] | None = None
 
     @property
     def position(self) -> ChatPosition:

@@ -27,7 +27,7 @@ from roomcast.chat.ports import ChatStore, Clock, RateLimiter, SystemClock
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
 from roomcast.chat.rates import LimitName
 from roomcast.contract.moderation import Review
-from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, SendMessage
+from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, OpenDirectChat, SendMessage
 from roomcast.contract.tenants import qualify, tenant_of
 
 #: The responder without a model, for the first steps with this software.
@@ -96,8 +96,8 @@ class ChatWriter:
         self.keeping = Keeping(store, self._publishing, clock)
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
-        # Chat id and ``client_msg_id`` of messages of unknown outcome, oldest first.
         self._authors = RecentAuthors(max_chats=1_000, max_authors=2)
+        # Chat id and ``client_msg_id`` of messages of unknown outcome, oldest first.
         self._uncertain: dict[tuple[str, str], bool] = {}
 
     async def send(self, caller: Caller, command: SendMessage, trace: str | None = None) -> Committed:
@@ -205,6 +205,10 @@ class ChatWriter:
         if events:
             self._publishing.publish(events, caller.restricted_user_id)
         return chat
+
+    async def open_direct(self, caller: Caller, command: OpenDirectChat) -> str:
+        """See `Keeping.open_direct`."""
+        return await self.keeping.open_direct(caller, command.user_id, command.acting_user_id, self._options.additions)
 
     async def change_member(
         self, caller: Caller, chat_id: str, user_id: str, action: MemberAction, trace: str | None = None

@@ -163,6 +163,19 @@ class CreateChat(Input):
     ai: AiSettings | None = None
 
 
+class OpenDirectChat(Input):
+    """The body of ``POST /api/chats/direct``.
+
+    Attributes:
+        user_id: The other user.
+        acting_user_id: The user that opens the chat, while authentication is off or with a service token; else left out
+            or the token's user.
+    """
+
+    user_id: NewUserId
+    acting_user_id: NewUserId | None = None
+
+
 class RenameChat(Input):
     """The body of ``PUT /api/chats/{id}/title``. Null removes the title."""
 
@@ -194,6 +207,7 @@ class Chat(Output):
         epoch: The current epoch.
         ai: How it answers.
         archived: Whether the chat is read-only and out of the default list. Left out if not.
+        direct: The two users of a direct chat. Left out if it is none.
     """
 
     id: ChatId
@@ -205,6 +219,7 @@ class Chat(Output):
     epoch: Epoch
     ai: ChatAi
     archived: bool = Field(default=False, exclude_if=lambda value: not value)
+    direct: tuple[UserId, ...] | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class ChatPage(Output):

@@ -67,6 +67,8 @@ chats: Final = Table(
     Column("last_seq", BigInteger, nullable=False),
     # A `chat.model.ChatState`; NULL: members write to it.
     Column("state", String(16)),
+    # The two users of a direct chat, as a JSON array.
+    Column("direct", Text),
     # Finds the chats to erase.
     Index("ix_chats_deleted", "id", sqlite_where=_DELETED, postgresql_where=_DELETED),
     # Lists chats by latest activity.
@@ -126,6 +128,15 @@ members: Final = Table(
     Column("added_at", BigInteger, nullable=False),
     # Finds the chats of a user.
     Index("ix_members_user_id", "user_id", "chat_id"),
+)
+
+# One direct chat for each two users, the lesser one first.
+direct_chats: Final = Table(
+    "direct_chats",
+    METADATA,
+    Column("first_id", _ID, primary_key=True),
+    Column("second_id", _ID, primary_key=True),
+    Column("chat_id", _ID, nullable=False),
 )
 
 reactions: Final = Table(

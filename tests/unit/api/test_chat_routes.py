@@ -31,3 +31,18 @@ async def test_members_rename_archive_and_delete_a_chat(tmp_path: Path) -> None:
             assert problem(await client.request(method, where, headers=ann))["code"] == "chat-not-found"
         taken = await client.post("/api/chats", json={"id": "c"}, headers=bearer("s", service=True))
         assert problem(taken)["code"] == "chat-exists"
+
+
+async def test_a_direct_chat_is_the_same_for_both_users(tmp_path: Path) -> None:
+    async with open_api(tmp_path, auth=True) as (client, _):
+        opened = [
+            (await client.post("/api/chats/direct", json={"userId": other}, headers=bearer(own))).json()
+            for own, other in (("bob", "ann"), ("ann", "bob"))
+        ]
+        assert opened[0]["id"] == opened[1]["id"]
+        assert (opened[0]["direct"], opened[0]["ai"]["answers"]) == (["ann", "bob"], "mention")
+        for body in ({"userId": "ann"}, {"userId": "bob", "actingUserId": "eve"}):
+            refused = await client.post("/api/chats/direct", json=body, headers=bearer("ann"))
+            assert problem(refused)["code"] == "forbidden"
+        added = await client.put(f"/api/chats/{opened[0]['id']}/members/eve", headers=bearer("ann"))
+        assert problem(added)["code"] == "forbidden"

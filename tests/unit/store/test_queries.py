@@ -29,11 +29,13 @@ from roomcast.chat.commands import (
     NewCustomEvents,
     NewMemberChange,
     NewVersion,
+    OpenDirect,
     Pin,
     React,
     StartTurn,
     StopTurn,
 )
+from roomcast.chat.ids import new_id
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import TurnStatus
@@ -125,6 +127,10 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
 async def _end(store: Store) -> None:
     await store.sessions.end_session(EndedSession(user_id="ann", token=None, ended_at=1, expires_at=9), 1)
     await store.sessions.ended_sessions(0, 1, 10)
+    for _ in range(2):
+        opened = OpenDirect(new_id(), ("ann", "bob"), START, "ann", AdditionLimits())
+        chat_id, _ = await store.chats.commit(opened)
+    await store.chats.commit(MarkPublished({chat_id: 2}))
     for archived in (True, False):
         await store.chats.commit(ChangeChat("c", START, archived=archived))
         await store.chats.chats(10, None, "ann", archived=True)
@@ -220,6 +226,8 @@ POPULATE = """
     INSERT INTO custom_events (chat_id, id, seq) SELECT chat_id, id, seq FROM messages;
     INSERT INTO ended_sessions (kind, key, ended_at, expires_at)
         SELECT 'user', 'user-' || n, n, n FROM generate_series(1, 5000) n;
+    INSERT INTO direct_chats (first_id, second_id, chat_id)
+        SELECT 'user-' || a, 'user-' || u, 'd' FROM generate_series(1, 100) a, generate_series(1, 50) u;
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     ANALYZE

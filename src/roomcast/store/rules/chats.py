@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from roomcast.chat.commands import ChangeAi, ChangeChat, DeleteChat, MarkPublished, MemberAction, NewChat
+from roomcast.chat.commands import ChangeAi, ChangeChat, DeleteChat, MarkPublished, MemberAction, NewChat, OpenDirect
 from roomcast.chat.errors import ChatExists
 from roomcast.chat.model import ChatAi, ChatState, Committed, StoredChat, StoredEvent
 from roomcast.contract.events import EventType
@@ -15,6 +15,7 @@ from roomcast.store.rows import encode_ai
 from roomcast.store.rules import members
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
+from roomcast.store.tables import direct_chats
 
 
 def needs_new(needs: Needs, new: NewChat) -> None:
@@ -36,6 +37,31 @@ def create(work: Work, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...
         for user_id in dict.fromkeys((*creator, *new.members))
     )
     return recorder.chats[new.id], added
+
+
+def needs_direct(needs: Needs, command: OpenDirect) -> None:
+    """The rows for `open_direct`."""
+    needs.chat(command.id)
+    # Both users may open it at the same time.
+    needs.locks.update(command.users)
+    needs.row(direct_chats, *command.users)
+    members.needs_additions(needs, command.creator_id, command.users)
+
+
+def open_direct(work: Work, command: OpenDirect) -> tuple[str, tuple[StoredEvent, ...]]:
+    """Find the direct chat of two users, or create it. It answers if it is mentioned."""
+    known = work.row(direct_chats, *command.users)
+    if known is not None:
+        return known["chat_id"], ()
+    members.charge(work, command.creator_id, command.users, command.limits, command.at)
+    new = NewChat(command.id, None, ChatAi(answers="mention"), command.at)
+    work.recorder.add_chat(new, direct=command.users)
+    work.put(direct_chats, *command.users, chat_id=new.id)
+    added = tuple(
+        members.record(work, new.id, user_id, MemberAction.ADD, command.creator_id, command.at)
+        for user_id in command.users
+    )
+    return new.id, added
 
 
 def needs_ai(needs: Needs, change: ChangeAi) -> None:
@@ -80,6 +106,8 @@ def delete(work: Work, command: DeleteChat) -> Committed:
     """Delete a chat. Claims of its turns are void from now on."""
     chat, recorder = work.chat(command.chat_id, command.member), work.recorder
     recorder.emptied[chat.id] = chat.last_seq
+    if chat.direct is not None:
+        work.delete(direct_chats, *chat.direct)
     deleted = replace(chat, title=None, ai=ChatAi(), state=ChatState.DELETED)
     recorder.change_chat(deleted, title=None, ai=None, state=ChatState.DELETED)
     event = recorder.add(chat.id, EventType.CHAT_DELETED, command.at, command.trace, user_id=command.member)

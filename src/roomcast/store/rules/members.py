@@ -10,6 +10,7 @@ from datetime import datetime
 
 from roomcast.chat.additions import ALL_USERS, AdditionLimits
 from roomcast.chat.commands import MemberAction, NewMemberChange
+from roomcast.chat.errors import NotAllowed
 from roomcast.chat.model import Committed, StoredEvent
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
@@ -30,7 +31,9 @@ def change(work: Work, change: NewMemberChange) -> Committed | None:
     """Add or remove a member. None: the change has no effect."""
     adds = change.action is MemberAction.ADD
     # A member may leave an archived chat.
-    (work.open_chat if adds else work.chat)(change.chat_id, change.member)
+    chat = (work.open_chat if adds else work.chat)(change.chat_id, change.member)
+    if chat.direct is not None:
+        raise NotAllowed("the two users of a direct chat stay its only members; archive or delete it")
     is_member = work.row(members, change.chat_id, change.user_id) is not None
     if is_member == adds:
         return None

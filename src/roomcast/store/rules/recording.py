@@ -67,12 +67,19 @@ class Recorder:
             self.grown_chats.pop(chat.id, None)
         return {table: rows for table, rows in self._inserts.items() if rows}
 
-    def add_chat(self, new: NewChat) -> StoredChat:
-        """Add a chat without events."""
+    def add_chat(self, new: NewChat, direct: tuple[str, str] | None = None) -> StoredChat:
+        """Add a chat without events; ``direct`` are the users of a direct chat."""
         last_activity_at = self._in_order(new.created_at)
-        chat = StoredChat(new.id, new.title, new.ai or ChatAi(), new.created_at, last_activity_at, 0)
+        chat = StoredChat(new.id, new.title, new.ai or ChatAi(), new.created_at, last_activity_at, 0, direct=direct)
         self.chats[chat.id] = chat
-        self._inserts[chats].append({"id": chat.id, "title": chat.title, "created_at": to_ms(chat.created_at)})
+        self._inserts[chats].append(
+            {
+                "id": chat.id,
+                "title": chat.title,
+                "created_at": to_ms(chat.created_at),
+                "direct": None if direct is None else json.dumps(direct, ensure_ascii=False),
+            }
+        )
         return chat
 
     def change_chat(self, chat: StoredChat, **columns: Any) -> None:
@@ -107,7 +114,7 @@ class Recorder:
         seq = chat.last_seq + 1
         at = max(self._in_order(at), chat.last_activity_at)
         # `dataclasses.replace` takes three times as long.
-        updated = StoredChat(chat.id, chat.title, chat.ai, chat.created_at, at, seq, None, chat.state)
+        updated = StoredChat(chat.id, chat.title, chat.ai, chat.created_at, at, seq, None, chat.state, chat.direct)
         self.chats[chat.id] = self.grown_chats[chat.id] = updated
         self._inserts[events].append(
             {

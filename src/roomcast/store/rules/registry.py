@@ -22,6 +22,7 @@ from roomcast.chat.commands import (
     NewMemberChange,
     NewMessage,
     NewVersion,
+    OpenDirect,
     Pin,
     React,
     StartTurn,
@@ -33,6 +34,7 @@ from roomcast.store.rules.work import Rule
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     NewMessage: Rule(messages.needs, messages.append),
     NewChat: Rule(chats.needs_new, chats.create),
+    OpenDirect: Rule(chats.needs_direct, chats.open_direct),
     ChangeAi: Rule(chats.needs_ai, chats.change_ai),
     ChangeChat: Rule(chats.needs_chat, chats.change),
     DeleteChat: Rule(chats.needs_chat, chats.delete),

@@ -58,6 +58,11 @@ export class RoomcastApi {
     return this.#request('GET', '/api/chats', { query: { ...page, archived: archived ? 'true' : null } });
   }
 
+  /** Opens the direct chat with another user: any two users have one. `actingUserId` only while authentication is off. */
+  openDirectChat(userId: string, actingUserId: string): Promise<Chat> {
+    return this.#request('POST', '/api/chats/direct', { body: { userId, actingUserId } });
+  }
+
   /** Renames a chat; null removes its title. */
   renameChat(chatId: string, title: string | null): Promise<void> {
     return this.#request('PUT', pathOf(chatId, 'title'), { body: { title } });

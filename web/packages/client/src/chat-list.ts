@@ -14,7 +14,14 @@ const REFRESH_INTERVAL_MS = 15_000;
 
 type ChatListApi = Pick<
   RoomcastApi,
-  'listChats' | 'getChat' | 'createChat' | 'renameChat' | 'archiveChat' | 'deleteChat' | 'removeMember'
+  | 'listChats'
+  | 'getChat'
+  | 'createChat'
+  | 'openDirectChat'
+  | 'renameChat'
+  | 'archiveChat'
+  | 'deleteChat'
+  | 'removeMember'
 >;
 
 /** A new event of a chat. */
@@ -129,6 +136,13 @@ export class ChatList {
     } catch (error) {
       throw toRoomcastError(error);
     }
+  };
+
+  /** Opens the direct chat of `me` and another user, and returns it. Rejects with a RoomcastError. */
+  readonly openDirectChat = async (userId: string, me: string): Promise<ChatSummary> => {
+    const chat = toSummary(await this.#api.openDirectChat(userId, me));
+    this.#add([chat]);
+    return chat;
   };
 
   /** Renames a chat; null removes its title. Rejects with a RoomcastError, like the next three. */
@@ -292,6 +306,7 @@ function toSummary({
   lastSeq,
   lastMessage,
   archived = false,
+  direct = null,
 }: Chat): ChatSummary {
   return {
     id,
@@ -301,6 +316,7 @@ function toSummary({
     lastSeq,
     lastMessage: reviveLastMessage(lastMessage),
     archived,
+    direct,
   };
 }
 

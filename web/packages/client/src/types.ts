@@ -155,6 +155,8 @@ export interface ChatSummary {
   readonly lastMessage: LastMessage | null;
   /** True if the chat is read-only. The list contains such a chat only while it is open. */
   readonly archived: boolean;
+  /** The two users of a direct chat; null if it is none. */
+  readonly direct: readonly string[] | null;
 }
 
 /** The newest message of a chat. The chat is unread if another user wrote it, and the user has not seen it. */

@@ -12,6 +12,8 @@ export interface UseChatsResult extends ChatListSnapshot {
   refresh: () => Promise<void>;
   /** Creates a chat, with an `id` only while authentication is off; rejects with a `RoomcastError`. */
   createChat: (chat?: { id?: string; title?: string }) => Promise<ChatSummary>;
+  /** Opens the direct chat of `me` and another user; any two users have one. Rejects with a `RoomcastError`. */
+  openDirectChat: (userId: string, me: string) => Promise<ChatSummary>;
   /** Renames a chat; null removes its title. Rejects with a `RoomcastError`, like the next four. */
   renameChat: (chatId: string, title: string | null) => Promise<void>;
   /** Archives a chat for all members, which makes it read-only, or takes it back. */
@@ -43,12 +45,23 @@ export function useChats({
     getInitialChatList,
   );
   useEffect(() => (include && !skip ? chats.include(include) : undefined), [chats, include, skip]);
-  const { loadMore, refresh, createChat, renameChat, archiveChat, deleteChat, leaveChat, listArchived } = chats;
+  const {
+    loadMore,
+    refresh,
+    createChat,
+    openDirectChat,
+    renameChat,
+    archiveChat,
+    deleteChat,
+    leaveChat,
+    listArchived,
+  } = chats;
   return {
     ...snapshot,
     loadMore,
     refresh,
     createChat,
+    openDirectChat,
     renameChat,
     archiveChat,
     deleteChat,

@@ -46,7 +46,7 @@ export function ChatList(props: Props) {
           <ChatItem
             key={chat.id}
             chatId={chat.id}
-            title={titleOf(chat, words)}
+            title={titleOf(chat, words, me)}
             active={chat.id === activeId}
             unread={chat.id !== activeId && isUnread(marks, chat, me)}
             onOpen={onOpen}

@@ -1,8 +1,10 @@
 /** Users who are online in the chat: a button with avatars and a count, which opens the list of names. */
-import { usePresence } from '@roomcast/react';
+import { type RoomcastError, usePresence, useRoomcastClient } from '@roomcast/react';
 import { useId, useState } from 'react';
 
+import { describeError } from '../errors.ts';
 import { useFormats, useStrings } from '../i18n/language.ts';
+import { openChat } from '../routing/route.ts';
 import { Avatar } from '../ui/Avatar.tsx';
 
 /** Maximum number of avatars on the button. */
@@ -18,11 +20,18 @@ interface Props {
 }
 
 export function PresenceMenu({ chatId, me }: Props) {
-  const { presence: words, conversation } = useStrings();
+  const { presence: words, conversation, errors } = useStrings();
+  const { chats } = useRoomcastClient();
   const formats = useFormats();
   const { online, stale } = usePresence(chatId);
   const listId = useId();
   const [wanted, setWanted] = useState('');
+  const [failure, setFailure] = useState<RoomcastError | null>(null);
+  function write(userId: string): void {
+    setFailure(null);
+    chats.openDirectChat(userId, me).then(({ id }) => openChat(id), setFailure);
+  }
+
   if (online.length === 0) return null;
   // The own user comes last.
   const people = [...online.filter((userId) => userId !== me), ...online.filter((userId) => userId === me)];
@@ -75,10 +84,27 @@ export function PresenceMenu({ chatId, me }: Props) {
                 <Avatar name={userId} />
               </span>
               <bdi className="presence-list__name">{userId}</bdi>
-              {userId === me && <span className="presence-list__me">{conversation.you}</span>}
+              {userId === me ? (
+                <span className="presence-list__me">{conversation.you}</span>
+              ) : (
+                <button
+                  type="button"
+                  className="link"
+                  data-testid="open-direct"
+                  aria-label={words.writeTo(userId)}
+                  onClick={() => write(userId)}
+                >
+                  {words.write}
+                </button>
+              )}
             </li>
           ))}
         </ul>
+        {failure !== null && (
+          <p className="field__error" role="alert">
+            {describeError(failure, errors)}
+          </p>
+        )}
       </div>
     </>
   );

@@ -185,6 +185,8 @@ export const en = {
   presence: {
     title: 'Here now',
     search: 'Search people',
+    write: 'Message',
+    writeTo: (name: string) => `Message ${name}`,
     summary: (count: number, names: string) => `${count} here: ${names}`,
     more: (count: number) => `${count} more`,
     stale: '(as last known)',

@@ -180,6 +180,8 @@ export const zhHant: Dictionary = {
   presence: {
     title: '目前在線',
     search: '搜尋成員',
+    write: '傳訊息',
+    writeTo: (name) => `傳訊息給 ${name}`,
     summary: (count, names) => `${count} 人在線：${names}`,
     more: (count) => `另外 ${count} 人`,
     stale: '（最後已知的狀態）',

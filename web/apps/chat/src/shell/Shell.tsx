@@ -49,7 +49,7 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
 
   const open = list.chats.find((chat) => chat.id === chatId);
   function currentTitle(): string {
-    if (chatId !== null) return titleOf(open ?? { id: chatId, title: null }, words.chats);
+    if (chatId !== null) return titleOf(open ?? { id: chatId, title: null }, words.chats, userId);
     return route.name === 'home' ? words.chats.title : words.chats.notFoundTitle;
   }
   const title = currentTitle();

@@ -11,6 +11,7 @@ const chat = (id: string, title: string | null = null, lastSeq = 1, author = 'bo
   lastSeq,
   lastMessage: { epoch: 'e1', seq: lastSeq, userId: author, time: new Date(2_000) },
   archived: false,
+  direct: null,
   createdAt: new Date(1_000),
   lastActivityAt: new Date(2_000),
 });

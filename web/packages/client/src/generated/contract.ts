@@ -94,6 +94,7 @@ export interface Contract {
   MessagePage: MessagePage;
   MessageVersions: MessageVersions;
   NewCustomEvent: NewCustomEvent;
+  OpenDirectChat: OpenDirectChat;
   PinChange: PinChange;
   Presence: Presence;
   Problem: Problem;
@@ -345,6 +346,7 @@ export interface AiTool {
  *     epoch: The current epoch.
  *     ai: How it answers.
  *     archived: Whether the chat is read-only and out of the default list. Left out if not.
+ *     direct: The two users of a direct chat. Left out if it is none.
  */
 export interface Chat {
   id: string;
@@ -356,6 +358,7 @@ export interface Chat {
   epoch: string;
   ai: ChatAi;
   archived?: boolean;
+  direct?: string[] | null;
 }
 /**
  * The newest message of a chat; it determines whether the chat is unread for a user.
@@ -764,6 +767,18 @@ export interface NewCustomEvent {
   data?: {
     [k: string]: unknown;
   };
+}
+/**
+ * The body of ``POST /api/chats/direct``.
+ *
+ * Attributes:
+ *     user_id: The other user.
+ *     acting_user_id: The user that opens the chat, while authentication is off or with a service token; else left out
+ *         or the token's user.
+ */
+export interface OpenDirectChat {
+  userId: string;
+  actingUserId?: string | null;
 }
 /**
  * ``pin``: the message at a place was pinned, or is no longer.
