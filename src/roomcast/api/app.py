@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roomcast import __version__
+from roomcast.api.audit_routes import audit_router
 from roomcast.api.chat_routes import chat_router
 from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket, probe
 from roomcast.api.dialects.sending import OpenStreams
@@ -178,7 +179,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     options = options or ApiOptions()
     dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
     sign_in = () if services.sign_in is None else (sign_in_router,)
-    own = (public_router, chat_router, turn_router, mark_router, event_router, session_router)
+    own = (public_router, chat_router, turn_router, mark_router, event_router, session_router, audit_router)
     app = _application(services, options, *own, *sign_in, *dialects, public=True)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()

@@ -15,6 +15,7 @@ from roomcast.chat.ids import new_id
 from roomcast.chat.model import Caller, Committed
 from roomcast.chat.ports import ChatStore, Clock, SystemClock, Writes
 from roomcast.chat.publishing import Publishing
+from roomcast.contract.tenants import qualify
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Keeping:
         if own == user_id:
             raise NotAllowed("a direct chat has two users; give the other one in userId")
         first, second = sorted((own, user_id))
-        command = OpenDirect(new_id(), (first, second), self._clock.now(), member, limits)
+        command = OpenDirect(qualify(caller.tenant, new_id()), (first, second), self._clock.now(), member, limits)
         chat_id, events = await self._publishing.commit(self._store.commit(command))
         if events:
             self._publishing.publish(events, member)

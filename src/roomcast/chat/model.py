@@ -170,6 +170,34 @@ class StoredMessage:
     pinned: bool = False
 
 
+class AuditAction(StrEnum):
+    """The administrative acts that the audit log records."""
+
+    MEMBER_ADDED = "member.added"
+    MEMBER_REMOVED = "member.removed"
+    MESSAGE_DELETED = "message.deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One row of the audit log.
+
+    Attributes:
+        id: Grows with each act.
+        actor_id: The user that did it; None: a service, or a client while authentication is off.
+        object_id: The user or the message that it was done to.
+        trace: W3C ``traceparent`` of the request; None: it had none.
+    """
+
+    id: int
+    action: str
+    at: datetime
+    chat_id: str
+    actor_id: str | None
+    object_id: str | None
+    trace: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class StoredMember:
     """One member of a chat."""

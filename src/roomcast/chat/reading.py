@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from roomcast.chat.errors import ChatNotFound, MessageNotFound
+from roomcast.chat.errors import ChatNotFound, MessageNotFound, NotAllowed
 from roomcast.chat.event_blocks import EventBlocks
-from roomcast.chat.model import Caller, ChatAccess, ChatPosition, StoredChat, StoredMember, StoredMessage
+from roomcast.chat.model import Act, Caller, ChatAccess, ChatPosition, StoredChat, StoredMember, StoredMessage
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.tenants import tenant_of
@@ -200,6 +200,18 @@ class ChatReader:
         """
         await self._check_access(caller, chat_id)
         return await self._store.members(chat_id, MAX_MEMBERS)
+
+    async def acts(
+        self, caller: Caller, before: int, limit: int, *, chat_id: str | None, actor_id: str | None
+    ) -> Sequence[Act]:
+        """Administrative acts with an id < ``before``, the newest first.
+
+        Raises:
+            NotAllowed: the caller is a user.
+        """
+        if not caller.unrestricted:
+            raise NotAllowed("the audit log needs a service token")
+        return await self._store.acts(before, limit, chat_id, actor_id)
 
     async def _check_access(self, caller: Caller, chat_id: str, cursor: Cursor | None = None) -> ChatAccess:
         """Check that the caller may read the chat.

@@ -229,6 +229,32 @@ class ChatPage(Output):
     next_cursor: str | None
 
 
+class AuditAct(Output):
+    """One administrative act.
+
+    Attributes:
+        id: Grows with each act.
+        action: ``member.added``, ``member.removed``; ``message.deleted``: by another than its author.
+        actor_id: The user that did it; null: a service, or a client while authentication is off.
+        object_id: The user or the message that it was done to.
+        trace: W3C ``traceparent`` of the request; null: it had none.
+    """
+
+    id: int
+    action: str
+    time: Timestamp
+    chat_id: ChatId
+    actor_id: UserId | None
+    object_id: str | None
+    trace: str | None
+
+
+class AuditPage(Output):
+    """The response of ``GET /api/audit``: the newest act first. The next page has ``before`` of the last one."""
+
+    acts: list[AuditAct]
+
+
 class ChatEvent(Output):
     """One event, as the gateway emits it.
 

@@ -24,15 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from roomcast.chat.model import (
-    ChatAccess,
-    ChatPosition,
-    ChatState,
-    StoredChat,
-    StoredEvent,
-    StoredMember,
-    StoredMessage,
-)
+from roomcast.chat.model import ChatAccess, ChatPosition, ChatState, StoredChat, StoredEvent, StoredMember, StoredMessage, Act
 from roomcast.chat.ports import Tracer
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.tenants import DEFAULT_TENANT, SEPARATOR
@@ -41,7 +33,7 @@ from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES, REPLIES, VERSIONS
 from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_message
-from roomcast.store.tables import chats, epochs, events, members, messages, outbox, pins
+from roomcast.store.tables import audit, chats, epochs, events, members, messages, outbox, pins
 from roomcast.store.writer import Writer, WriterOptions
 
 #: Marks that one query counts.
@@ -268,6 +260,18 @@ class SqlChatStore(Writer):
         )
         rows = await self._database.fetch(query)
         return [StoredMember(row.user_id, from_ms(row.added_at)) for row in rows]
+
+    async def acts(self, before: int, limit: int, chat_id: str | None, actor_id: str | None) -> Sequence[Act]:
+        """See the port."""
+        query = select(audit).where(audit.c.id < before).order_by(audit.c.id.desc()).limit(limit)
+        if chat_id is not None:
+            query = query.where(audit.c.chat_id == chat_id)
+        if actor_id is not None:
+            query = query.where(audit.c.actor_id == actor_id)
+        return [
+            Act(row.id, row.action, from_ms(row.at), row.chat_id, row.actor_id, row.object_id, row.trace)
+            for row in await self._database.fetch(query)
+        ]
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """See the port."""

@@ -174,6 +174,24 @@ additions: Final = Table(
     Column("full_at", BigInteger, nullable=False),
 )
 
+# Administrative acts. Rows are only added.
+audit: Final = Table(
+    "audit",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("action", String(32), nullable=False),
+    # No foreign key: an act outlives its chat.
+    Column("chat_id", _ID, nullable=False),
+    # NULL: a service, or any client while authentication is off.
+    Column("actor_id", _ID),
+    Column("object_id", _ID),
+    Column("trace", _TRACE),
+    Index("ix_audit_chat", "chat_id", "id"),
+    Index("ix_audit_actor", "actor_id", "id"),
+    sqlite_autoincrement=True,
+)
+
 outbox: Final = Table(
     "outbox",
     METADATA,

@@ -62,6 +62,8 @@ async def exercise_reads(store: Store, message_id: str) -> None:
     await store.chats.pinned("c")
     await store.chats.replies("c", message_id, 10)
     assert await store.chats.is_sent("c", "k")
+    for chat_id, actor_id in ((None, None), ("c", None), (None, "ann")):
+        await store.chats.acts(9, 9, chat_id, actor_id)
 
 
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:
@@ -228,6 +230,8 @@ POPULATE = """
         SELECT 'user', 'user-' || n, n, n FROM generate_series(1, 5000) n;
     INSERT INTO direct_chats (first_id, second_id, chat_id)
         SELECT 'user-' || a, 'user-' || u, 'd' FROM generate_series(1, 100) a, generate_series(1, 50) u;
+    INSERT INTO audit (at, action, chat_id, actor_id, object_id)
+        SELECT n, 'member.added', 'chat-' || n % 50, 'user-' || n % 50, 'user-1' FROM generate_series(1, 5000) n;
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     ANALYZE

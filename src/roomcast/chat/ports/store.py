@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from roomcast.chat.commands import Command
 from roomcast.chat.model import (
+    Act,
     ChatAccess,
     ChatPosition,
     Checkpoint,
@@ -124,6 +125,9 @@ class ChatStore(Writes, Protocol):
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """A chat's members, ascending by user id, at most ``limit``."""
+
+    async def acts(self, before: int, limit: int, chat_id: str | None, actor_id: str | None) -> Sequence[Act]:
+        """Administrative acts with an id < ``before``, the newest first; of one chat, or of one actor, if given."""
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """Ids of chats with outbox marks, ascending, greater than ``after``, at most ``limit``."""

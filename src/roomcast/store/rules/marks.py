@@ -11,7 +11,7 @@ import json
 
 from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, MAX_REACTIONS, DeleteMessage, Pin, React
 from roomcast.chat.errors import AnswerActive, MessageNotFound, NotAllowed, TooManyMarks
-from roomcast.chat.model import Committed
+from roomcast.chat.model import AuditAction, Committed
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
 from roomcast.store.rules.exchange import LastVersion, LoadedRows, Needs
@@ -58,7 +58,10 @@ def delete(work: Work, command: DeleteMessage) -> Committed | None:
         work.recorder.erase(version, command.at)
     work.delete(reactions, command.chat_id, last.place)
     work.delete(pins, command.chat_id, last.place)
-    return _record(work, EventType.MESSAGE_DELETED, command, message, user_id=command.member)
+    committed = _record(work, EventType.MESSAGE_DELETED, command, message, user_id=command.member)
+    if command.member is None or command.member != last.user_id:
+        work.recorder.record_act(AuditAction.MESSAGE_DELETED, committed.event, command.member, last.id)
+    return committed
 
 
 def react(work: Work, command: React) -> Committed | None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from roomcast.chat.additions import ALL_USERS, AdditionLimits
 from roomcast.chat.commands import MemberAction, NewMemberChange
 from roomcast.chat.errors import NotAllowed
-from roomcast.chat.model import Committed, StoredEvent
+from roomcast.chat.model import Committed, StoredEvent, AuditAction
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
 from roomcast.store.rules.exchange import Needs
@@ -61,7 +61,10 @@ def record(
     else:
         work.delete(members, chat_id, user_id)
     event_type = EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED
-    return work.recorder.add(chat_id, event_type, at, trace, user_id=user_id, actor_id=actor_id)
+    event = work.recorder.add(chat_id, event_type, at, trace, user_id=user_id, actor_id=actor_id)
+    act = AuditAction.MEMBER_ADDED if adds else AuditAction.MEMBER_REMOVED
+    work.recorder.record_act(act, event, actor_id, user_id)
+    return event
 
 
 def needs_additions(needs: Needs, actor_id: str | None, user_ids: Collection[str]) -> None:

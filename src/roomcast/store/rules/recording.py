@@ -16,11 +16,11 @@ from sqlalchemy import Table
 
 from roomcast.chat.commands import NewChat
 from roomcast.chat.encoding import encode_event, encode_message
-from roomcast.chat.model import ChatAi, StoredChat, StoredEvent, StoredMessage
+from roomcast.chat.model import AuditAction, ChatAi, StoredChat, StoredEvent, StoredMessage
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import encode_ai, from_ms, to_ms
-from roomcast.store.tables import chats, events, messages, outbox
+from roomcast.store.tables import audit, chats, events, messages, outbox
 
 _LARGEST_STEP: Final = timedelta(days=1)
 
@@ -55,7 +55,9 @@ class Recorder:
         self._added: dict[str, dict[str, Any]] = {}
         self._newest_activity = from_ms(newest_activity_ms)
         # In the order of the foreign keys.
-        self._inserts: dict[Table, list[dict[str, Any]]] = {table: [] for table in (chats, events, messages, outbox)}
+        self._inserts: dict[Table, list[dict[str, Any]]] = {
+            table: [] for table in (chats, events, messages, outbox, audit)
+        }
 
     def inserts(self) -> Mapping[Table, list[dict[str, Any]]]:
         """The new rows by table."""
@@ -129,6 +131,26 @@ class Recorder:
         )
         self._inserts[outbox].append({"chat_id": chat.id, "seq": seq})
         return StoredEvent(chat.id, seq, self.epoch, event_type, payload, at, trace)
+
+    def record_act(self, action: AuditAction, act: StoredEvent, actor_id: str | None, object_id: str) -> None:
+        """Add the act of an event to the audit log.
+
+        Args:
+            action: What was done.
+            act: The event that the act has written.
+            actor_id: The user that did it; None: a service, or a client while authentication is off.
+            object_id: The user or the message that it was done to.
+        """
+        self._inserts[audit].append(
+            {
+                "at": to_ms(act.created_at),
+                "action": action.value,
+                "chat_id": act.chat_id,
+                "actor_id": actor_id,
+                "object_id": object_id,
+                "trace": act.trace,
+            }
+        )
 
     def add_message(self, message: StoredMessage) -> None:
         """Add the row of a message."""

@@ -60,6 +60,8 @@ export interface Contract {
   AiSettings: AiSettings;
   AiStatus: AiStatus;
   AiTool: AiTool;
+  AuditAct: AuditAct;
+  AuditPage: AuditPage;
   Chat: Chat;
   ChatActivity: ChatActivity;
   ChatAi: ChatAi;
@@ -335,6 +337,31 @@ export interface AiTool {
   turnId: string;
   toolCallId: string;
   toolName: string;
+}
+/**
+ * One administrative act.
+ *
+ * Attributes:
+ *     id: Grows with each act.
+ *     action: ``member.added``, ``member.removed``; ``message.deleted``: by another than its author.
+ *     actor_id: The user that did it; null: a service, or a client while authentication is off.
+ *     object_id: The user or the message that it was done to.
+ *     trace: W3C ``traceparent`` of the request; null: it had none.
+ */
+export interface AuditAct {
+  id: number;
+  action: string;
+  time: string;
+  chatId: string;
+  actorId: string | null;
+  objectId: string | null;
+  trace: string | null;
+}
+/**
+ * The response of ``GET /api/audit``: the newest act first. The next page has ``before`` of the last one.
+ */
+export interface AuditPage {
+  acts: AuditAct[];
 }
 /**
  * One chat.
