@@ -19,6 +19,7 @@ from roomcast.auth.scopes import ServiceScope
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Tracer
+from roomcast.chat.read_state import ReadState
 from roomcast.chat.sessions import Sessions
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from support.backend import Backend, open_backend
@@ -46,6 +47,7 @@ async def open_api(
             backend.turns,
             TurnFollower(backend.log, MemoryTurnStreams(backend.log), backend.store.chats, backend.store.turns),
             Sessions(backend.store.sessions, ended.add),
+            ReadState(backend.store.chats),
             TokenVerifier(AUTH, ended) if auth else None,
             default_responder=responder,
             tracer=tracer,

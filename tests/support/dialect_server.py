@@ -17,6 +17,7 @@ from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Chunk
+from roomcast.chat.read_state import ReadState
 from roomcast.chat.sessions import Sessions
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.realtime import ServeOptions, Site, serve
@@ -93,7 +94,14 @@ async def open_dialects(
         verifier = TokenVerifier(AUTH) if auth else None
         sessions = Sessions(backend.store.sessions, lambda _ended: None)
         services = ApiServices(
-            backend.writer, backend.reader, backend.admissions, backend.turns, follower, sessions, verifier
+            backend.writer,
+            backend.reader,
+            backend.admissions,
+            backend.turns,
+            follower,
+            sessions,
+            ReadState(backend.store.chats),
+            verifier,
         )
         app = create_api(services, options)
         ready = asyncio.get_running_loop().create_future()

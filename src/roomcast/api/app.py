@@ -32,6 +32,7 @@ from roomcast.api.middleware import Checks, RequestChecks
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response, rate_problem
+from roomcast.api.read_routes import read_router
 from roomcast.api.routes import router as public_router
 from roomcast.api.services import ApiServices
 from roomcast.api.session_routes import session_router
@@ -179,7 +180,16 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
     options = options or ApiOptions()
     dialects = (ai_sdk.router, ai_sdk_socket.router, agui_routes.router, probe.router)
     sign_in = () if services.sign_in is None else (sign_in_router,)
-    own = (public_router, chat_router, turn_router, mark_router, event_router, session_router, audit_router)
+    own = (
+        public_router,
+        chat_router,
+        turn_router,
+        mark_router,
+        read_router,
+        event_router,
+        session_router,
+        audit_router,
+    )
     app = _application(services, options, *own, *sign_in, *dialects, public=True)
     app.state.streams = OpenStreams()
     app.state.unknown_sockets = ai_sdk_socket.UnknownSockets()

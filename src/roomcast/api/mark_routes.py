@@ -5,21 +5,17 @@ Layer: api.
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from roomcast.api.callers import CurrentCaller
-from roomcast.api.routes import DEFAULT_PAGE, PROBLEMS, PageLimit, as_json, services_of, trace_of
+from roomcast.api.routes import DEFAULT_PAGE, PROBLEMS, ActingUser, PageLimit, as_json, services_of, trace_of
 from roomcast.chat.encoding import encode_message
 from roomcast.contract import rest
-from roomcast.contract.text import ChatId, Emoji, MessageId, NewUserId
+from roomcast.contract.text import ChatId, Emoji, MessageId
 
 mark_router = APIRouter(responses=PROBLEMS, tags=["messages"])
 _MESSAGE = "/api/chats/{chat_id}/messages/{message_id}"
-#: The user that reacts, while authentication is off or with a service token.
-ActingUser = Annotated[NewUserId | None, Query(alias="userId")]
 
 
 @mark_router.delete(_MESSAGE, status_code=204)

@@ -52,6 +52,8 @@ def _only_digits(value: object) -> object:
 _Digits: Final = BeforeValidator(_only_digits)
 SeqParam = Annotated[int, _Digits, Query(ge=0, le=MAX_SEQ)]
 PageLimit = Annotated[int, _Digits, Query(ge=1, le=MAX_PAGE)]
+#: The user that acts, while authentication is off or with a service token.
+ActingUser = Annotated[NewUserId | None, Query(alias="userId")]
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 #: The path of `send_message`.
 SEND_PATH: Final = "/api/chat/messages"
@@ -108,6 +110,9 @@ def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
         last_seq=chat.last_seq,
         last_message=chat.last_message,
         epoch=services.reader.epoch,
+        preview=chat.preview,
+        unread=chat.unread,
+        mentions=chat.mentions,
         ai=rest.ChatAi(
             answers=ai.answers,
             when_active=ai.when_active,
@@ -200,11 +205,15 @@ async def list_chats(
     limit: PageLimit = DEFAULT_PAGE,
     cursor: Annotated[str | None, Query(max_length=512)] = None,
     archived: bool = False,
+    user_id: ActingUser = None,
 ) -> Response:
-    """List the caller's chats, the most recently active first: the archived ones, or the others."""
+    """List the caller's chats, the most recently active first: the archived ones, or the others.
+
+    Each has the user's numbers of unread messages.
+    """
     before = None if cursor is None else decode_position(cursor)
     services = services_of(request)
-    read = await services.reader.chats(caller, limit, before, archived=archived)
+    read = await services.reader.chats(caller, limit, before, user_id, archived=archived)
     return as_json(
         rest.ChatPage(
             chats=[chat_body(chat, services) for chat in read.chats],
@@ -214,10 +223,10 @@ async def list_chats(
 
 
 @router.get("/api/chats/{chat_id}", response_model=rest.Chat, tags=["chats"])
-async def read_chat(request: Request, caller: CurrentCaller, chat_id: ChatId) -> Response:
-    """Read one chat."""
+async def read_chat(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: ActingUser = None) -> Response:
+    """Read one chat, with the user's number of unread messages."""
     services = services_of(request)
-    return as_json(chat_body(await services.reader.chat(caller, chat_id), services))
+    return as_json(chat_body(await services.reader.chat(caller, chat_id, user_id), services))
 
 
 @router.get("/api/chats/{chat_id}/events", response_model=rest.EventPage, tags=["messages"])

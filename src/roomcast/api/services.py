@@ -12,6 +12,7 @@ from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import RateLimiter, Tracer
+from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
@@ -56,6 +57,7 @@ class ApiServices:
     turns: Turns
     follower: TurnFollower
     sessions: Sessions
+    reads: ReadState
     verifier: TokenVerifier | None = None
     sign_in: SignIn | None = None
     default_responder: str | None = None

@@ -41,12 +41,14 @@ from roomcast.chat.keeping import erase_deleted_chats
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import Head, SystemClock
+from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
+from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, ChatAdmission, UnknownTurn
 from roomcast.observability.readiness import Problem
 from roomcast.realtime.transports.proxies import ASGIApp
@@ -71,7 +73,8 @@ class Backend:
     """The running services with the database.
 
     Attributes:
-        activity: Announces activity in chats, once `ActivityNotifier.announce_through` was called.
+        activity: Announces activity in chats, once `announce_through` was called.
+        reads: Announces what users have read, too.
         admissions: The use case that admits users to chats.
         turns: The use cases of AI turns.
         api: The REST API and the chat page; None: the process serves none.
@@ -79,10 +82,16 @@ class Backend:
     """
 
     activity: ActivityNotifier
+    reads: ReadState
     admissions: Admissions
     turns: Turns
     api: ASGIApp | None = None
     internal_api: ASGIApp | None = None
+
+    def announce_through(self, announcer: RoomAnnouncer) -> None:
+        """Start announcing to users and chats."""
+        self.activity.announce_through(announcer)
+        self.reads.announce_through(announcer)
 
     def local_admission(self) -> ChatAdmission:
         """The admission of a gateway in this process."""
@@ -118,7 +127,8 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         metrics.add(lambda: relay_families(relay.counters))
         shared.on_reconnect(relay.restore)
         activity = ActivityNotifier(store.chats, open_to_all=settings.auth is None)
-        metrics.add(lambda: activity_families(activity.counters))
+        reads = ReadState(store.chats)
+        metrics.add(lambda: activity_families(activity.counters, reads.counters))
 
         # The use cases and the worker depend on each other: a message wakes the worker, which ends turns.
         def wake() -> None:
@@ -153,12 +163,13 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             wake_workers = call.wake
             tasks.start("calls to workers", call.run())
         try:
-            yield _build_backend(process, shared, store, relay, activity, turns, wake, moderation)
+            yield _build_backend(process, shared, store, relay, activity, reads, turns, wake, moderation)
         finally:
             if worker:
                 await running.stop()
             await tasks.stop()
             await activity.close()
+            await reads.close()
             await relay.stop()
 
 
@@ -168,6 +179,7 @@ def _build_backend(
     store: Store,
     relay: Relay,
     activity: ActivityNotifier,
+    reads: ReadState,
     turns: Turns,
     wake_workers: Callable[[], None],
     moderation: Moderation | None,
@@ -176,7 +188,7 @@ def _build_backend(
     settings = process.config.settings
     admissions = Admissions(store.chats, relay)
     if process.config.api_port is None:
-        return Backend(activity, admissions, turns)
+        return Backend(activity, reads, admissions, turns)
     writer = ChatWriter(
         store.chats,
         relay,
@@ -197,6 +209,7 @@ def _build_backend(
         turns,
         TurnFollower(shared.log, shared.streams, store.chats, store.turns),
         sessions,
+        reads,
         None if settings.auth is None else TokenVerifier(settings.auth, process.ended),
         sign_in=_build_sign_in(process),
         default_responder=next(iter(settings.responders), None),
@@ -206,7 +219,7 @@ def _build_backend(
     api = create_api(services, process.config.api)
     internal_api = create_internal_api(services, _internal_options(process), api.state.durations)
     process.metrics.add(lambda: http_families(api.state.durations))
-    return Backend(activity, admissions, turns, api, internal_api)
+    return Backend(activity, reads, admissions, turns, api, internal_api)
 
 
 def _build_sign_in(process: Process) -> SignIn | None:

@@ -102,9 +102,9 @@ async def run_process(config: ProcessConfig, on_ready: OnReady) -> None:
             gateway = build_gateway(process, shared, admission)
         if backend is not None:
             if gateway is not None:
-                backend.activity.announce_through(RoomAnnouncer(gateway.server))
+                backend.announce_through(RoomAnnouncer(gateway.server))
             elif shared.redis is not None:
-                backend.activity.announce_through(RoomAnnouncer(shared.redis.emitter()))
+                backend.announce_through(RoomAnnouncer(shared.redis.emitter()))
         await process.serve(_sites(process, shared, backend, gateway))
 
 

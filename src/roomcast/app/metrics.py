@@ -264,10 +264,12 @@ def relay_families(counters: RelayCounters) -> Iterator[Family]:
     yield Family("relay_put_off", "Failed attempts to publish, which are retried.", "counter", counters.deferred)
 
 
-def activity_families(counters: Counter[str]) -> Iterator[Family]:
-    """Announcements of activity in chats."""
+def activity_families(counters: Counter[str], reads: Counter[str]) -> Iterator[Family]:
+    """Announcements of activity in chats, and of what users have read."""
     counts = _all(("announced", "coalesced", "curtailed", "dropped", "failed", "lost", "unavailable"), counters)
     yield Family("activity_announcements", "Announcements of activity in chats.", "counter", counts, "outcome")
+    counts = _all(("announced", "dropped", "lost"), reads)
+    yield Family("read_announcements", "Announcements of what users have read.", "counter", counts, "outcome")
 
 
 def worker_families(counters: WorkerCounters) -> Iterator[Family]:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from roomcast.chat.additions import AdditionLimits
-from roomcast.chat.model import ChatAi, Committed, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
+from roomcast.chat.model import ChatAi, Committed, CursorMoved, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
 from roomcast.contract.events import Role
 
 R_co = TypeVar("R_co", covariant=True)
@@ -406,6 +406,28 @@ class NewCustomEvents(Command[tuple[tuple[int, StoredEvent | None], ...]]):
     at: datetime
     trace: str | None = None
     alone: bool = False  # type: ignore[misc]  # the class variable's value, chosen for each command
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRead(Command[CursorMoved | None]):
+    """A user has read a chat up to an event. Returns None if its cursor is there or further already.
+
+    A power failure may undo it: the messages are unread again.
+
+    Attributes:
+        seq: A larger one than the chat's head counts as the head.
+        member: As in `NewMessage`.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+    """
+
+    durable: ClassVar[bool] = False
+    chat_id: str
+    user_id: str
+    seq: int
+    member: str | None = None
 
 
 #: Limits of the marks, which pages of messages carry.

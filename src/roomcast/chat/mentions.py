@@ -1,4 +1,4 @@
-"""Whether a message mentions the AI.
+"""Whom a message mentions: the AI, and users by their ids.
 
 Layer: chat.
 """
@@ -6,9 +6,16 @@ Layer: chat.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
+from roomcast.contract.text import MAX_ID_CHARS
+
+#: The number of ``@`` signs of a text, and of the ids after each, that are considered.
+MAX_SIGNS: Final = 20
+MAX_IDS: Final = 16
 _BACKTICKS: Final = re.compile("`+")
+_SIGN: Final = re.compile(r"[@\uff20](?=[^\s@])")
 
 
 def mentions(content: str, responder: str | None) -> bool:
@@ -25,6 +32,31 @@ def mentions(content: str, responder: str | None) -> bool:
     # U+FF20 is the sign of Chinese and Japanese input methods.
     matches = re.finditer(rf"[@\uff20](?:{name}|ai)", text, re.IGNORECASE | re.ASCII)
     return any(_stands_alone(text, *match.span()) for match in matches)
+
+
+def mentioned(content: str) -> list[list[str]]:
+    """The texts after each ``@`` that may be the id of a user, the longest first; the first that is one is mentioned.
+
+    An id is compared as it is, with its case and its spaces. The rules for code spans, and for what may touch a
+    mention, are those of `mentions`.
+
+    Args:
+        content: Markdown.
+    """
+    if "@" not in content and "\uff20" not in content:
+        return []
+    text = _without_code_spans(content)
+    found = []
+    for sign in islice(_SIGN.finditer(text), MAX_SIGNS):
+        start = sign.end()
+        ends = (
+            end
+            for end in range(start + 1, min(start + MAX_ID_CHARS, len(text)) + 1)
+            if not text[end - 1].isspace() and _stands_alone(text, sign.start(), end)
+        )
+        if ids := [text[start:end] for end in islice(ends, MAX_IDS)]:
+            found.append(ids[::-1])
+    return found
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from roomcast.contract import events as contract
 from roomcast.contract.events import EventType, LastMessage, Role, TurnReason, TurnStatus
@@ -65,6 +65,10 @@ class ChatAi:
     token_budget: int | None = None
 
 
+#: Unread messages of a chat are counted up to this number.
+MAX_UNREAD: Final = 999
+
+
 class ChatState(StrEnum):
     """What became of a chat. Members read an archived one; of a deleted one, only its last event is kept."""
 
@@ -85,6 +89,9 @@ class StoredChat:
         last_message: Its newest message; None if it has none. Set by the reads of a `ports.ChatStore` only.
         state: None while members write to it. A deleted chat keeps its row, so that its id is not used again.
         direct: The two users of a direct chat, which stay its only members; None: it is none.
+        preview: The beginning of the newest message.
+        unread: The unread messages of a user, at most `MAX_UNREAD`; None if no user was given.
+        mentions: Those that mention the user.
     """
 
     id: str
@@ -96,6 +103,9 @@ class StoredChat:
     last_message: LastMessage | None = None
     state: ChatState | None = None
     direct: tuple[str, str] | None = None
+    preview: str | None = None
+    unread: int | None = None
+    mentions: int | None = None
 
     @property
     def position(self) -> ChatPosition:
@@ -204,6 +214,22 @@ class StoredMember:
 
     user_id: str
     added_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCursor:
+    """Up to which seq a user has read a chat."""
+
+    user_id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class CursorMoved:
+    """A cursor that has moved to ``seq``, and the number of the chat's members."""
+
+    seq: int
+    members: int
 
 
 @dataclass(frozen=True, slots=True)

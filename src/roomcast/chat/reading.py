@@ -14,6 +14,7 @@ from roomcast.chat.errors import ChatNotFound, MessageNotFound, NotAllowed
 from roomcast.chat.event_blocks import EventBlocks
 from roomcast.chat.model import Act, Caller, ChatAccess, ChatPosition, StoredChat, StoredMember, StoredMessage
 from roomcast.chat.ports import ChatStore
+from roomcast.chat.read_state import reader_of
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.tenants import tenant_of
 
@@ -85,24 +86,38 @@ class ChatReader:
         """The current epoch."""
         return self._store.epoch
 
-    async def chat(self, caller: Caller, chat_id: str) -> StoredChat:
-        """One chat.
+    async def chat(self, caller: Caller, chat_id: str, user_id: str | None = None) -> StoredChat:
+        """One chat, with the counts of a user; ``user_id`` as for `reader_of`.
 
         Raises:
+            NotAllowed: ``user_id`` is another user.
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
+        reader = reader_of(caller, user_id)
         await self._check_access(caller, chat_id)
-        chat = await self._store.chat(chat_id)
+        chat = await self._store.chat(chat_id, reader)
         if chat is None:
             raise ChatNotFound(chat_id)
         return chat
 
     async def chats(
-        self, caller: Caller, limit: int, before: ChatPosition | None, *, archived: bool = False
+        self,
+        caller: Caller,
+        limit: int,
+        before: ChatPosition | None,
+        user_id: str | None = None,
+        *,
+        archived: bool = False,
     ) -> ChatsRead:
-        """The caller's chats by latest activity, newest first; all chats of its tenant for an unrestricted caller."""
-        user_id, tenant = caller.restricted_user_id, caller.tenant
-        found = await self._store.chats(limit + 1, before, user_id, tenant, archived=archived)
+        """The caller's chats by latest activity, newest first; all chats of its tenant for an unrestricted caller.
+
+        They have the counts of a user; ``user_id`` as for `reader_of`.
+
+        Raises:
+            NotAllowed: ``user_id`` is another user.
+        """
+        reader, member = reader_of(caller, user_id), caller.restricted_user_id
+        found = await self._store.chats(limit + 1, before, member, caller.tenant, archived=archived, reader=reader)
         page = found[:limit]
         return ChatsRead(self._store.epoch, page, page[-1].position if len(found) > limit else None)
 

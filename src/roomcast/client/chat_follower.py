@@ -21,7 +21,16 @@ from roomcast.client.errors import Refused, Unreachable
 from roomcast.client.gateway import GatewayConnection, open_gateway
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
-from roomcast.contract.events import CHAT_ACTIVITY, PRESENCE, RESYNC, STORED_EVENTS, TYPING, EventType, Message
+from roomcast.contract.events import (
+    CHAT_ACTIVITY,
+    CHAT_READ,
+    PRESENCE,
+    RESYNC,
+    STORED_EVENTS,
+    TYPING,
+    EventType,
+    Message,
+)
 from roomcast.contract.gateway import JoinChatAck
 from roomcast.contract.text import MAX_SEQ
 from roomcast.wire.socketio import PacketType
@@ -31,7 +40,7 @@ _PAGE: Final = 500
 _FIRST_RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 10.0
 #: Events of the chat that are not stored; `chat-activity` has the seq of another event.
-_NOT_STORED: Final = frozenset({TYPING, PRESENCE, CHAT_ACTIVITY, RESYNC})
+_NOT_STORED: Final = frozenset({TYPING, PRESENCE, CHAT_ACTIVITY, CHAT_READ, RESYNC})
 _REMOVED: Final = STORED_EVENTS[EventType.MEMBER_REMOVED].name
 _MESSAGE: Final = STORED_EVENTS[EventType.MESSAGE_CREATED].name
 _JOIN_ACK: Final = 1

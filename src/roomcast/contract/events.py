@@ -56,6 +56,7 @@ RESYNC: Final = "resync"
 TYPING: Final = "typing"
 PRESENCE: Final = "presence"
 CHAT_ACTIVITY: Final = "chat-activity"
+CHAT_READ: Final = "chat-read"
 
 
 class TurnStatus(StrEnum):
@@ -389,6 +390,17 @@ class ChatActivity(Output):
     last_message: LastMessage | None
 
 
+class ChatRead(Output):
+    """``chat-read``: a user has read a chat up to ``seq``.
+
+    Emitted to all sockets of the user and, in a chat of at most 100 members, to the sockets that follow the chat.
+    """
+
+    chat_id: ChatId
+    user_id: UserId
+    seq: Seq
+
+
 class StoredEventKind(NamedTuple):
     """What the server knows of a type of stored event.
 
@@ -423,6 +435,7 @@ EPHEMERAL_EVENTS: Final[dict[str, type[Output]]] = {
     TYPING: Typing,
     PRESENCE: Presence,
     CHAT_ACTIVITY: ChatActivity,
+    CHAT_READ: ChatRead,
     AI_CHUNK: AiChunk,
     AI_END: AiEnd,
 }

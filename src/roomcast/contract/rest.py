@@ -208,6 +208,9 @@ class Chat(Output):
         ai: How it answers.
         archived: Whether the chat is read-only and out of the default list. Left out if not.
         direct: The two users of a direct chat. Left out if it is none.
+        preview: The first 120 characters of the newest message; null if it has no messages.
+        unread: The user's unread messages, at most 999 (docs/read-state.md); null if the request names no user.
+        mentions: Those that mention the user, counted alike.
     """
 
     id: ChatId
@@ -220,6 +223,9 @@ class Chat(Output):
     ai: ChatAi
     archived: bool = Field(default=False, exclude_if=lambda value: not value)
     direct: tuple[UserId, ...] | None = Field(default=None, exclude_if=lambda value: value is None)
+    preview: str | None = None
+    unread: int | None = None
+    mentions: int | None = None
 
 
 class ChatPage(Output):
@@ -320,6 +326,30 @@ class MessageList(Output):
     """Messages as they are now, ascending by place: the response of ``GET …/pins`` and ``GET …/replies``."""
 
     messages: list[Message]
+
+
+class MarkRead(Input):
+    """The body of ``PUT /api/chats/{id}/read``.
+
+    Attributes:
+        seq: The seq of the last event that the user has seen. A smaller one than before changes nothing; a larger one
+            than the chat's head counts as the head.
+    """
+
+    seq: Seq
+
+
+class ReadCursor(Output):
+    """Up to where one user has read a chat."""
+
+    user_id: UserId
+    seq: Seq
+
+
+class ReadCursors(Output):
+    """The response of ``GET /api/chats/{id}/reads``: ascending by user id, the first 1,000."""
+
+    reads: list[ReadCursor]
 
 
 class MemberPage(Output):

@@ -1,4 +1,4 @@
-"""Announces chat activity to the rooms of the chat's users.
+"""Announces activity and reads of a chat to the rooms of its users.
 
 Layer: gateway.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-from roomcast.contract.events import CHAT_ACTIVITY, ChatActivity
-from roomcast.gateway.rooms import user_room
+from roomcast.contract.events import CHAT_ACTIVITY, CHAT_READ, ChatActivity, ChatRead
+from roomcast.gateway.rooms import chat_room, user_room
 
 
 class Emitter(Protocol):
@@ -20,7 +20,7 @@ class Emitter(Protocol):
 
 
 class RoomAnnouncer:
-    """A `roomcast.chat.activity.Announcer` that emits to the rooms of users.
+    """A `roomcast.chat.activity.Announcer` and `read_state.ReadAnnouncer` that emits to the rooms of users.
 
     An announcement is one emit to all rooms: it is encoded once, takes one message between servers (about 20 KB for
     500 users), and reaches each socket once, even a socket in several of the rooms.
@@ -36,3 +36,8 @@ class RoomAnnouncer:
         """See the port."""
         rooms = tuple(user_room(user_id) for user_id in user_ids)
         await self._server.emit(CHAT_ACTIVITY, activity.model_dump(mode="json"), to=rooms)
+
+    async def announce_read(self, read: ChatRead, *, to_chat: bool) -> None:
+        """See `roomcast.chat.read_state.ReadAnnouncer`."""
+        rooms = (user_room(read.user_id), *((chat_room(read.chat_id),) if to_chat else ()))
+        await self._server.emit(CHAT_READ, read.model_dump(mode="json"), to=rooms)

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Connection,
+    FromClause,
+    Label,
     Select,
     bindparam,
     delete,
@@ -24,7 +26,18 @@ from sqlalchemy import (
     update,
 )
 
-from roomcast.chat.model import ChatAccess, ChatPosition, ChatState, StoredChat, StoredEvent, StoredMember, StoredMessage, Act
+from roomcast.chat.model import (
+    MAX_UNREAD,
+    Act,
+    ChatAccess,
+    ChatPosition,
+    ChatState,
+    StoredChat,
+    StoredCursor,
+    StoredEvent,
+    StoredMember,
+    StoredMessage,
+)
 from roomcast.chat.ports import Tracer
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.tenants import DEFAULT_TENANT, SEPARATOR
@@ -33,13 +46,14 @@ from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES, REPLIES, VERSIONS
 from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_message
-from roomcast.store.tables import audit, chats, epochs, events, members, messages, outbox, pins
+from roomcast.store.tables import audit, chats, epochs, events, members, mentions, messages, outbox, pins, reads
 from roomcast.store.writer import Writer, WriterOptions
 
 #: Marks that one query counts.
 _MAX_BACKLOG: Final = 10_000
 _ACTIVE: Final = chats.c.state.is_(None)
 _ARCHIVED: Final = chats.c.state == ChatState.ARCHIVED
+_PREVIEW_CHARS: Final = 120
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
 # Selected together with results that depend on the epochs, since another process may have begun a new epoch.
 _NEWEST_EPOCH: Final = (
@@ -47,8 +61,33 @@ _NEWEST_EPOCH: Final = (
 )
 
 
-def _with_last_message(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """Add the newest message and the newest epoch to each chat of a page, the most recently active chat first.
+def _unread(chat: FromClause, reader: str) -> Sequence[Label[int]]:
+    """The columns ``unread`` and ``mentions`` of each chat, for a user.
+
+    The first version stands for a message: it has the author, the place, and the mark of a deletion.
+    """
+    own = select(reads.c.seq).where(reads.c.chat_id == chat.c.id, reads.c.user_id == reader)
+    cursor = func.coalesce(own.correlate(chat).scalar_subquery(), 0)
+    written = select(messages.c.place).where(
+        messages.c.chat_id == chat.c.id,
+        messages.c.place > cursor,
+        messages.c.version == 1,
+        messages.c.deleted_at.is_(None),
+        messages.c.user_id.is_distinct_from(reader),
+    )
+    mentioning = select(mentions.c.place).where(
+        mentions.c.chat_id == chat.c.id, mentions.c.user_id == reader, mentions.c.place > cursor
+    )
+
+    def count(places: Select[tuple[int]], name: str) -> Label[int]:
+        counted = places.limit(MAX_UNREAD).correlate(chat).subquery(f"{name}_places")
+        return select(func.count()).select_from(counted).correlate(chat).scalar_subquery().label(name)
+
+    return count(written, "unread"), count(mentioning, "mentions")
+
+
+def _with_last_message(page: Select[*tuple[Any, ...]], reader: str | None) -> Select[*tuple[Any, ...]]:
+    """Add the newest message, the newest epoch and a user's counts to each chat of a page, by latest activity.
 
     The page is a subquery, so that messages are looked up for its chats only, not for all chats of its user.
     """
@@ -69,6 +108,8 @@ def _with_last_message(page: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...
             message.c.epoch_id.label("message_epoch_id"),
             message.c.role.label("message_role"),
             message.c.user_id.label("message_user_id"),
+            func.substr(message.c.content, 1, _PREVIEW_CHARS).label("preview"),
+            *(() if reader is None else _unread(chat, reader)),
             # Unlike the time of the message, it never decreases; clients compare it with those of other chats.
             select(events.c.created_at)
             .where(events.c.chat_id == message.c.chat_id, events.c.seq == message.c.seq)
@@ -145,9 +186,10 @@ class SqlChatStore(Writer):
         """See the port."""
         return self._database.lineage.current
 
-    async def chat(self, chat_id: str) -> StoredChat | None:
+    async def chat(self, chat_id: str, reader: str | None = None) -> StoredChat | None:
         """See the port."""
-        found = await self._listed_chats(select(chats).where(chats.c.id == chat_id, or_(_ACTIVE, _ARCHIVED)))
+        listed = select(chats).where(chats.c.id == chat_id, or_(_ACTIVE, _ARCHIVED))
+        found = await self._listed_chats(listed, reader)
         return found[0] if found else None
 
     async def chats(
@@ -158,6 +200,7 @@ class SqlChatStore(Writer):
         tenant: str = DEFAULT_TENANT,
         *,
         archived: bool = False,
+        reader: str | None = None,
     ) -> Sequence[StoredChat]:
         """See the port."""
         listed = select(chats).where(_ARCHIVED if archived else _ACTIVE)
@@ -172,7 +215,7 @@ class SqlChatStore(Writer):
             query = query.where(chats.c.id > tenant + SEPARATOR, chats.c.id < tenant + chr(ord(SEPARATOR) + 1))
         else:
             query = query.where(~chats.c.id.contains(SEPARATOR))
-        return await self._listed_chats(query)
+        return await self._listed_chats(query, reader)
 
     async def erase_deleted(self, limit: int) -> bool:
         """See the port."""
@@ -273,6 +316,16 @@ class SqlChatStore(Writer):
             for row in await self._database.fetch(query)
         ]
 
+    async def cursors(self, chat_id: str, limit: int) -> Sequence[StoredCursor]:
+        """See the port."""
+        query = (
+            select(reads.c.user_id, reads.c.seq)
+            .where(reads.c.chat_id == chat_id)
+            .order_by(reads.c.user_id)
+            .limit(limit)
+        )
+        return [StoredCursor(row.user_id, row.seq) for row in await self._database.fetch(query)]
+
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """See the port."""
         ids = outbox.c.chat_id
@@ -296,8 +349,8 @@ class SqlChatStore(Writer):
         first: int | None = row.first
         return first
 
-    async def _listed_chats(self, page: Select[*tuple[Any, ...]]) -> Sequence[StoredChat]:
-        rows = await self._database.fetch(_with_last_message(page))
+    async def _listed_chats(self, page: Select[*tuple[Any, ...]], reader: str | None) -> Sequence[StoredChat]:
+        rows = await self._database.fetch(_with_last_message(page, reader))
         await self._database.load_missing_epochs(newest=rows[0].newest_epoch if rows else None)
         return [to_listed_chat(row, self._database.lineage.epochs) for row in rows]
 

@@ -65,15 +65,16 @@ def to_chat(row: AnyRow) -> StoredChat:
 
 def to_listed_chat(row: AnyRow, epochs: Mapping[int, str]) -> StoredChat:
     """Convert a row of ``chats`` and its newest message; ``epochs`` as in `to_event`."""
+    unread, mentions = getattr(row, "unread", None), getattr(row, "mentions", None)
     if row.message_seq is None:
-        return to_chat(row)
+        return replace(to_chat(row), unread=unread, mentions=mentions)
     message = LastMessage.model_construct(
         epoch=epochs[row.message_epoch_id],
         seq=row.message_seq,
         user_id=row.message_user_id if row.message_role == "USER" else None,
         time=from_ms(row.message_created_at),
     )
-    return replace(to_chat(row), last_message=message)
+    return replace(to_chat(row), last_message=message, preview=row.preview, unread=unread, mentions=mentions)
 
 
 def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:

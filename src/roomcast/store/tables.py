@@ -165,6 +165,24 @@ custom_events: Final = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
+# Up to where each user has read a chat. A member has a row from its addition on.
+reads: Final = Table(
+    "reads",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
+# The places at which any version of a message mentions a user.
+mentions: Final = Table(
+    "mentions",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+    Column("place", BigInteger, primary_key=True),
+)
+
 additions: Final = Table(
     "additions",
     METADATA,

@@ -15,6 +15,7 @@ from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay
 from roomcast.chat.sessions import Sessions
@@ -39,6 +40,7 @@ async def main(url: str) -> None:
                 Turns(store.turns, relay, log),
                 TurnFollower(log, MemoryTurnStreams(log), store.chats, store.turns),
                 Sessions(store.sessions, lambda _ended: None),
+                ReadState(store.chats),
             )
         )
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))

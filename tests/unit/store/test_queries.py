@@ -24,6 +24,7 @@ from roomcast.chat.commands import (
     DeleteMessage,
     EndTurn,
     MarkPublished,
+    MarkRead,
     MemberAction,
     NewChat,
     NewCustomEvents,
@@ -52,9 +53,11 @@ ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN chats USING INDEX i
 }
 #: One row for each start of the process.
 SMALL = {"SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
-#: A chat's head, which is one row, one page of rows, and the keys of a batch.
+#: A chat's head, which is one row, one page of rows, the keys of a batch, and at most 999 unread messages.
 PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:", "SCAN ids VIRTUAL TABLE INDEX 1:"} | {
-    "SCAN asked VIRTUAL TABLE INDEX 1:"
+    "SCAN asked VIRTUAL TABLE INDEX 1:",
+    "SCAN unread_places",
+    "SCAN mentions_places",
 }
 
 
@@ -67,6 +70,7 @@ async def exercise_reads(store: Store, message_id: str) -> None:
 
 
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:
+async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:  # noqa: PLR0915 - one call after the other
     """Calls every method of both ports; ``listen`` is called when the store is open."""
     async with open_store(options) as store:
         listen(store)
@@ -87,6 +91,11 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for before in (None, ChatPosition(0, "c")):
             for member in (None, "ann"):
                 await chats.chats(10, before, member)
+        await chats.commit(MarkRead("c", "bob", 3, "bob"))
+        await chats.commit(new_message(content="@bob and @ann"))
+        await chats.chat("c", "bob")
+        await chats.chats(10, None, "bob", "bob")
+        await chats.cursors("c", 10)
         await chats.access("c", "ann", Cursor(epoch=chats.epoch, seq=1))
         await chats.events_after("c", 0, 10)
         await chats.recent_events("c", 10)
@@ -232,6 +241,9 @@ POPULATE = """
         SELECT 'user-' || a, 'user-' || u, 'd' FROM generate_series(1, 100) a, generate_series(1, 50) u;
     INSERT INTO audit (at, action, chat_id, actor_id, object_id)
         SELECT n, 'member.added', 'chat-' || n % 50, 'user-' || n % 50, 'user-1' FROM generate_series(1, 5000) n;
+    INSERT INTO reads (chat_id, user_id, seq) SELECT chat_id, user_id, 3 FROM members WHERE chat_id <> 'c';
+    INSERT INTO mentions (chat_id, user_id, place)
+        SELECT chat_id, user_id, s FROM reads, generate_series(1, 5) s WHERE chat_id <> 'c';
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     ANALYZE

@@ -17,6 +17,7 @@ from roomcast.chat.model import (
     Checkpoint,
     Renewal,
     StoredChat,
+    StoredCursor,
     StoredEvent,
     StoredMember,
     StoredMessage,
@@ -58,8 +59,8 @@ class ChatStore(Writes, Protocol):
         After `access`, `events_after`, `recent_events`, `messages` and `chats` it is the epoch of their snapshot.
         """
 
-    async def chat(self, chat_id: str) -> StoredChat | None:
-        """The chat; None if it does not exist."""
+    async def chat(self, chat_id: str, reader: str | None = None) -> StoredChat | None:
+        """The chat, with the counts of the user ``reader``; None if it does not exist."""
 
     async def chats(
         self,
@@ -69,6 +70,7 @@ class ChatStore(Writes, Protocol):
         tenant: str = DEFAULT_TENANT,
         *,
         archived: bool = False,
+        reader: str | None = None,
     ) -> Sequence[StoredChat]:
         """Chats by latest activity, newest first, at most ``limit``.
 
@@ -78,6 +80,7 @@ class ChatStore(Writes, Protocol):
             member: Return the chats of this member only; None: return all chats of ``tenant``.
             tenant: Without effect if there is a ``member``, whose id says its tenant.
             archived: Return the archived chats instead of the others.
+            reader: Count the unread messages of this user; None: count none.
         """
 
     async def erase_deleted(self, limit: int) -> bool:
@@ -128,6 +131,9 @@ class ChatStore(Writes, Protocol):
 
     async def acts(self, before: int, limit: int, chat_id: str | None, actor_id: str | None) -> Sequence[Act]:
         """Administrative acts with an id < ``before``, the newest first; of one chat, or of one actor, if given."""
+
+    async def cursors(self, chat_id: str, limit: int) -> Sequence[StoredCursor]:
+        """Up to where users have read a chat, ascending by user id, at most ``limit``."""
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """Ids of chats with outbox marks, ascending, greater than ``after``, at most ``limit``."""

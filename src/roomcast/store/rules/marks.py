@@ -15,6 +15,7 @@ from roomcast.chat.model import AuditAction, Committed
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
 from roomcast.store.rules.exchange import LastVersion, LoadedRows, Needs
+from roomcast.store.rules.reads import erase_mentions
 from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import pins, reactions
@@ -56,6 +57,7 @@ def delete(work: Work, command: DeleteMessage) -> Committed | None:
             raise AnswerActive(turn.id)
     for version in versions:
         work.recorder.erase(version, command.at)
+        erase_mentions(work, version)
     work.delete(reactions, command.chat_id, last.place)
     work.delete(pins, command.chat_id, last.place)
     committed = _record(work, EventType.MESSAGE_DELETED, command, message, user_id=command.member)

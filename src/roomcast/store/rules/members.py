@@ -11,12 +11,12 @@ from datetime import datetime
 from roomcast.chat.additions import ALL_USERS, AdditionLimits
 from roomcast.chat.commands import MemberAction, NewMemberChange
 from roomcast.chat.errors import NotAllowed
-from roomcast.chat.model import Committed, StoredEvent, AuditAction
+from roomcast.chat.model import AuditAction, Committed, StoredEvent
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import additions, members
+from roomcast.store.tables import additions, members, reads
 
 
 def needs(needs: Needs, change: NewMemberChange) -> None:
@@ -58,8 +58,11 @@ def record(
     adds = action is MemberAction.ADD
     if adds:
         work.put(members, chat_id, user_id, added_at=to_ms(at))
+        # What was written before is not unread.
+        work.put(reads, chat_id, user_id, seq=work.recorder.next_seq(chat_id))
     else:
         work.delete(members, chat_id, user_id)
+        work.delete(reads, chat_id, user_id)
     event_type = EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED
     event = work.recorder.add(chat_id, event_type, at, trace, user_id=user_id, actor_id=actor_id)
     act = AuditAction.MEMBER_ADDED if adds else AuditAction.MEMBER_REMOVED

@@ -12,6 +12,7 @@ from roomcast.chat.encoding import encode_message
 from roomcast.chat.errors import MessageNotFound
 from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
 from roomcast.contract.events import EventType
+from roomcast.store.rules import reads
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import messages
@@ -25,6 +26,7 @@ def needs(needs: Needs, new: NewMessage) -> None:
     if new.reply_to is not None:
         needs.row(messages, new.reply_to)
     if new.role == "USER":
+        reads.needs_mentions(needs, new)
         needs.turns.asked.add(new.chat_id)
         if new.replaces is not None:
             needs.turns.replaced.add(new.replaces)
@@ -74,6 +76,8 @@ def append(work: Work, new: NewMessage) -> Committed:
         new.chat_id, EventType.MESSAGE_CREATED, encode_message(message), new.created_at, new.trace
     )
     recorder.add_message(message)
+    if new.role == "USER":
+        reads.record_mentions(work, message)
     if new.client_msg_id is not None:
         work.sent[new.chat_id, new.client_msg_id] = event
     if responder is not None or earlier is not None:

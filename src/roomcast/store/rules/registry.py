@@ -17,6 +17,7 @@ from roomcast.chat.commands import (
     DeleteMessage,
     EndTurn,
     MarkPublished,
+    MarkRead,
     NewChat,
     NewCustomEvents,
     NewMemberChange,
@@ -28,7 +29,7 @@ from roomcast.chat.commands import (
     StartTurn,
     StopTurn,
 )
-from roomcast.store.rules import chats, custom_events, marks, members, messages, turn_commands
+from roomcast.store.rules import chats, custom_events, marks, members, messages, reads, turn_commands
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
@@ -44,6 +45,7 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     DeleteMessage: Rule(marks.needs, marks.delete, marks.follow),
     React: Rule(marks.needs, marks.react, marks.follow),
     Pin: Rule(marks.needs, marks.pin, marks.follow),
+    MarkRead: Rule(reads.needs, reads.mark, reads.follow),
     NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version),
     StopTurn: Rule(turn_commands.needs_stop, turn_commands.stop),
     StartTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.start(command)),

@@ -1,0 +1,60 @@
+"""The rules for what users have read, and for the messages that mention them.
+
+Layer: store.rules. Source: docs/decisions/0016.
+"""
+
+from __future__ import annotations
+
+from roomcast.chat.commands import MarkRead, NewMessage
+from roomcast.chat.mentions import mentioned
+from roomcast.chat.model import CursorMoved, StoredMessage
+from roomcast.store.rules.exchange import LoadedRows, Needs
+from roomcast.store.rules.work import Work
+from roomcast.store.tables import members, mentions, reads
+
+
+def needs(needs: Needs, command: MarkRead) -> None:
+    """The rows for `mark`."""
+    needs.chat(command.chat_id, command.member)
+    needs.row(reads, command.chat_id, command.user_id)
+
+
+def follow(needs: Needs, _loaded: LoadedRows, command: MarkRead) -> None:
+    """The number of members."""
+    needs.counts.add((members, command.chat_id))
+
+
+def mark(work: Work, command: MarkRead) -> CursorMoved | None:
+    """Move a cursor; never back."""
+    chat = work.chat(command.chat_id, command.member)
+    row = work.row(reads, chat.id, command.user_id)
+    seq = min(command.seq, chat.last_seq)
+    if row is not None and row["seq"] >= seq:
+        return None
+    work.put(reads, chat.id, command.user_id, seq=seq)
+    return CursorMoved(seq, work.count(members, chat.id))
+
+
+def needs_mentions(needs: Needs, new: NewMessage) -> None:
+    """The rows for `record_mentions`."""
+    for ids in mentioned(new.content):
+        for user_id in ids:
+            needs.row(members, new.chat_id, user_id)
+            needs.row(reads, new.chat_id, user_id)
+
+
+def record_mentions(work: Work, message: StoredMessage) -> None:
+    """Record whom a new message or version mentions: members and, in chats without members, users that have read it."""
+    chat_id = message.chat_id
+    for ids in mentioned(message.content):
+        known = (user for user in ids if work.row(members, chat_id, user) or work.row(reads, chat_id, user))
+        user_id = next(known, None)
+        if user_id is not None and user_id != message.user_id:
+            work.put(mentions, chat_id, user_id, message.place)
+
+
+def erase_mentions(work: Work, message: StoredMessage) -> None:
+    """Delete what a version of a message may have recorded."""
+    for ids in mentioned(message.content):
+        for user_id in ids:
+            work.delete(mentions, message.chat_id, user_id, message.place)
