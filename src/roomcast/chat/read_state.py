@@ -4,7 +4,7 @@ An announcement is ephemeral and delivered at most once; the cursors in the data
 user's own devices and, as a receipt, to the followers of a chat with at most `MAX_RECEIPT_MEMBERS` members: a message
 to n members causes n receipts for n followers.
 
-Layer: chat. Source: docs/decisions/0016.
+Layer: chat. Source: docs/decisions/0017.
 """
 
 from __future__ import annotations

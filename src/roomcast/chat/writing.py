@@ -204,7 +204,7 @@ class ChatWriter:
         chat, events = await self._publishing.commit(self._store.commit(new))
         if events:
             self._publishing.publish(events, caller.restricted_user_id)
-        return chat
+        return chat if new.creator_id is None else replace(chat, unread=0, mentions=0)
 
     async def open_direct(self, caller: Caller, command: OpenDirectChat) -> str:
         """See `Keeping.open_direct`."""

@@ -209,7 +209,7 @@ class Chat(Output):
         archived: Whether the chat is read-only and out of the default list. Left out if not.
         direct: The two users of a direct chat. Left out if it is none.
         preview: The first 120 characters of the newest message; null if it has no messages.
-        unread: The user's unread messages, at most 999 (docs/read-state.md); null if the request names no user.
+        unread: The user's unread messages, at most 999; null if the request names no user.
         mentions: Those that mention the user, counted alike.
     """
 

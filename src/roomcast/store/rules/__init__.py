@@ -11,6 +11,7 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``messages`` | messages and their versions |
 | ``marks`` | deletion, reactions, pins |
 | ``custom_events`` | events of applications |
+| ``reads`` | cursors of users, mentions |
 | ``chats`` | new chats, their settings |
 | ``members`` | memberships, and the allowances for additions |
 | ``turns``, ``turn_commands`` | AI turns: their states; their commands |

@@ -1,13 +1,16 @@
 """The rules for what users have read, and for the messages that mention them.
 
-Layer: store.rules. Source: docs/decisions/0016.
+Layer: store.rules. Source: docs/decisions/0017.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from roomcast.chat.commands import MarkRead, NewMessage
 from roomcast.chat.mentions import mentioned
 from roomcast.chat.model import CursorMoved, StoredMessage
+from roomcast.contract.tenants import MAX_QUALIFIED_CHARS, qualify, tenant_of
 from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import members, mentions, reads
@@ -37,7 +40,7 @@ def mark(work: Work, command: MarkRead) -> CursorMoved | None:
 
 def needs_mentions(needs: Needs, new: NewMessage) -> None:
     """The rows for `record_mentions`."""
-    for ids in mentioned(new.content):
+    for ids in _mentioned(new.chat_id, new.content):
         for user_id in ids:
             needs.row(members, new.chat_id, user_id)
             needs.row(reads, new.chat_id, user_id)
@@ -46,7 +49,7 @@ def needs_mentions(needs: Needs, new: NewMessage) -> None:
 def record_mentions(work: Work, message: StoredMessage) -> None:
     """Record whom a new message or version mentions: members and, in chats without members, users that have read it."""
     chat_id = message.chat_id
-    for ids in mentioned(message.content):
+    for ids in _mentioned(chat_id, message.content):
         known = (user for user in ids if work.row(members, chat_id, user) or work.row(reads, chat_id, user))
         user_id = next(known, None)
         if user_id is not None and user_id != message.user_id:
@@ -55,6 +58,14 @@ def record_mentions(work: Work, message: StoredMessage) -> None:
 
 def erase_mentions(work: Work, message: StoredMessage) -> None:
     """Delete what a version of a message may have recorded."""
-    for ids in mentioned(message.content):
+    for ids in _mentioned(message.chat_id, message.content):
         for user_id in ids:
             work.delete(mentions, message.chat_id, user_id, message.place)
+
+
+def _mentioned(chat_id: str, content: str) -> Iterator[list[str]]:
+    """The ids that each mention may mean, in the chat's tenant."""
+    tenant = tenant_of(chat_id)
+    for ids in mentioned(content):
+        # A longer one is no id in this tenant.
+        yield [qualify(tenant, user_id) for user_id in ids if len(user_id) < MAX_QUALIFIED_CHARS - len(tenant)]

@@ -13,6 +13,7 @@ import type {
   MessageList,
   MessagePage,
   MessageVersions,
+  ReadCursors,
   SendMessage,
   Turn,
 } from './generated/contract.ts';
@@ -50,11 +51,20 @@ export class RoomcastApi {
     return this.#request('GET', '/api/config');
   }
 
-  /** One page of chats, newest activity first. `cursor` is the `nextCursor` of the previous page. */
+  /**
+   * One page of chats, newest activity first, with the unread messages of a user: the archived ones, or the others.
+   * `cursor` is the `nextCursor` of the previous page; `userId` is only needed while authentication is off, also for the
+   * next two.
+   */
   listChats({
     archived = false,
     ...page
-  }: { limit?: number; cursor?: string | null; archived?: boolean } = {}): Promise<ChatPage> {
+  }: {
+    limit?: number;
+    cursor?: string | null;
+    userId?: string | null;
+    archived?: boolean;
+  } = {}): Promise<ChatPage> {
     return this.#request('GET', '/api/chats', { query: { ...page, archived: archived ? 'true' : null } });
   }
 
@@ -84,8 +94,18 @@ export class RoomcastApi {
   }
 
   /** One chat. */
-  getChat(chatId: string): Promise<Chat> {
-    return this.#request('GET', pathOf(chatId));
+  getChat(chatId: string, userId?: string | null): Promise<Chat> {
+    return this.#request('GET', pathOf(chatId), { query: { userId } });
+  }
+
+  /** Records that the user has read a chat up to `seq`; a smaller one than before changes nothing. */
+  markRead(chatId: string, seq: number, userId?: string | null): Promise<void> {
+    return this.#request('PUT', pathOf(chatId, 'read'), { query: { userId }, body: { seq } });
+  }
+
+  /** Up to where each user has read a chat. */
+  listReads(chatId: string): Promise<ReadCursors> {
+    return this.#request('GET', pathOf(chatId, 'reads'));
   }
 
   /** Creates a chat. A chosen id needs a service token while authentication is on: otherwise code `forbidden`. */

@@ -2,21 +2,27 @@
 import type { RoomcastApi } from './api.ts';
 import { backoffMs } from './backoff.ts';
 import { type RoomcastError, toRoomcastError } from './errors.ts';
-import type { Chat } from './generated/contract.ts';
+import type { Chat, ChatRead } from './generated/contract.ts';
 import { Observable, patch } from './observable.ts';
 import type { Runtime } from './runtime.ts';
 import { Timer } from './timer.ts';
 import { type ChatSummary, type LastMessage, type LoadStatus, reviveLastMessage } from './types.ts';
 
 const PAGE_SIZE = 50;
+/** As in the server's previews. */
+const PREVIEW_CHARS = 120;
 /** Maximum delay until the list contains a chat that another user created. */
 const REFRESH_INTERVAL_MS = 15_000;
+/** Delay until the numbers of unread messages are read after an announcement; random, since many users receive it. */
+const RECOUNT_MIN_MS = 500;
+const RECOUNT_SPREAD_MS = 1_500;
 
-type ChatListApi = Pick<
+type ListApi = Pick<
   RoomcastApi,
   | 'listChats'
   | 'getChat'
   | 'createChat'
+  | 'markRead'
   | 'openDirectChat'
   | 'renameChat'
   | 'archiveChat'
@@ -31,6 +37,8 @@ interface Activity {
   readonly time: Date;
   /** Null if the event is no message. */
   readonly lastMessage: LastMessage | null;
+  /** Its text, if known. */
+  readonly content?: string;
 }
 
 /** Immutable state of the chat list. */
@@ -52,20 +60,34 @@ export const INITIAL_CHAT_LIST: ChatListSnapshot = { chats: [], status: 'idle', 
  * becomes visible; live activity moves a chat up at once.
  */
 export class ChatList {
-  readonly #api: ChatListApi;
+  readonly #api: ListApi;
+  readonly #userId: () => string | null;
   readonly #runtime: Pick<Runtime, 'clock' | 'random'>;
   readonly #snapshot = new Observable(INITIAL_CHAT_LIST);
   readonly #refreshTimer: Timer;
   /** Chats of `include`. */
   readonly #included = new Set<{ readonly chatId: string }>();
+  /** Up to which seq the user has read a chat, as far as this device knows. */
+  readonly #read = new Map<string, number>();
+  /** Chats whose seq in `#read` is to be sent. */
+  readonly #toSend = new Set<string>();
+  #sending = false;
+  /** Whether a refresh for `#recountSoon` is scheduled. */
+  #recounting = false;
   #nextCursor: string | null = null;
   #refreshing: Promise<void> | null = null;
   #failures = 0;
   /** Incremented by `clear`, so that responses to earlier requests are ignored. */
   #generation = 0;
 
-  constructor(api: ChatListApi, runtime: Pick<Runtime, 'clock' | 'random'>) {
+  constructor(
+    api: ListApi,
+    runtime: Pick<Runtime, 'clock' | 'random'>,
+    /** The current user, whose unread messages are counted; null: they are not. */
+    userId: () => string | null,
+  ) {
     this.#api = api;
+    this.#userId = userId;
     this.#runtime = runtime;
     this.#refreshTimer = new Timer(runtime.clock);
   }
@@ -98,11 +120,11 @@ export class ChatList {
     const generation = this.#generation;
     if (cursor === null) return;
     try {
-      const page = await this.#api.listChats({ limit: PAGE_SIZE, cursor });
+      const page = await this.#api.listChats({ limit: PAGE_SIZE, cursor, userId: this.#userId() });
       // If requests for the same page run concurrently, only the first response is used.
       if (generation !== this.#generation || cursor !== this.#nextCursor) return;
       this.#nextCursor = page.nextCursor;
-      this.#add(page.chats.map(toSummary), { hasMore: page.nextCursor !== null });
+      this.#add(page.chats.map(this.#toSummary), { hasMore: page.nextCursor !== null });
     } catch (error) {
       if (generation === this.#generation) patch(this.#snapshot, { error: toRoomcastError(error) });
     }
@@ -130,7 +152,7 @@ export class ChatList {
   readonly createChat = async (chat: { id?: string; title?: string } = {}): Promise<ChatSummary> => {
     const generation = this.#generation;
     try {
-      const created = toSummary(await this.#api.createChat(chat));
+      const created = this.#toSummary(await this.#api.createChat(chat));
       if (generation === this.#generation) this.#add([created]);
       return created;
     } catch (error) {
@@ -140,7 +162,7 @@ export class ChatList {
 
   /** Opens the direct chat of `me` and another user, and returns it. Rejects with a RoomcastError. */
   readonly openDirectChat = async (userId: string, me: string): Promise<ChatSummary> => {
-    const chat = toSummary(await this.#api.openDirectChat(userId, me));
+    const chat = this.#toSummary(await this.#api.openDirectChat(userId, me));
     this.#add([chat]);
     return chat;
   };
@@ -173,7 +195,7 @@ export class ChatList {
   /** The most recently active archived chats. */
   readonly listArchived = async (): Promise<readonly ChatSummary[]> => {
     const { chats } = await this.#api.listChats({ archived: true, limit: PAGE_SIZE });
-    return chats.map(toSummary);
+    return chats.map(this.#toSummary);
   };
 
   /**
@@ -201,7 +223,7 @@ export class ChatList {
    *
    * @internal
    */
-  touch({ chatId, seq, time, lastMessage }: Activity): void {
+  touch({ chatId, seq, time, lastMessage, content }: Activity): void {
     if (!this.#snapshot.hasListeners) return;
     const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
     if (!known) {
@@ -212,9 +234,38 @@ export class ChatList {
     const touched = {
       ...known,
       ...(seq > known.lastSeq && { lastSeq: seq, lastActivityAt: time }),
-      ...(isNewer(lastMessage, known.lastMessage) && { lastMessage }),
+      ...(isNewer(lastMessage, known.lastMessage) && {
+        lastMessage,
+        ...(content !== undefined && { preview: content.slice(0, PREVIEW_CHARS) }),
+        // An estimate until the list is read again: an announcement may stand for several messages.
+        ...(this.#isUnread(chatId, lastMessage) && { unread: known.unread + 1 }),
+      }),
     };
+    if (touched.lastMessage !== known.lastMessage && (content === undefined || touched.unread > known.unread)) {
+      this.#recountSoon();
+    }
     this.#add([touched]);
+  }
+
+  /**
+   * Records that the user has read a chat up to an event. Never rejects: a request that fails is repeated with the next
+   * refresh.
+   */
+  readonly markRead = (chatId: string, seq: number): void => {
+    if (this.#userId() === null || !this.#setRead(chatId, seq)) return;
+    this.#toSend.add(chatId);
+    void this.#sendReads();
+  };
+
+  /**
+   * Applies `chat-read`.
+   *
+   * @internal
+   */
+  applyRead({ chatId, userId, seq }: ChatRead): void {
+    if (userId !== this.#userId() || !this.#setRead(chatId, seq)) return;
+    const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
+    if (known !== undefined && known.unread > 0) this.#recountSoon();
   }
 
   /**
@@ -233,27 +284,36 @@ export class ChatList {
    */
   clear(): void {
     this.#refreshTimer.cancel();
+    this.#recounting = false;
     this.#generation += 1;
     this.#nextCursor = null;
     this.#refreshing = null;
+    this.#read.clear();
+    this.#toSend.clear();
     this.#snapshot.set(INITIAL_CHAT_LIST);
   }
 
   async #refresh(): Promise<void> {
     this.#refreshTimer.cancel();
+    this.#recounting = false;
     const generation = this.#generation;
     if (this.#snapshot.value.status !== 'ready') patch(this.#snapshot, { status: 'loading' });
     let delayMs: number | null = REFRESH_INTERVAL_MS;
     try {
-      const page = await this.#api.listChats({ limit: PAGE_SIZE });
+      const page = await this.#api.listChats({ limit: PAGE_SIZE, userId: this.#userId() });
       if (generation !== this.#generation) return;
       this.#failures = 0;
       // Chats of later pages are kept, unless the first page is now the only page.
       const { status, chats } = this.#snapshot.value;
       const rest = page.nextCursor === null || status !== 'ready' ? [] : chats;
       if (rest.length <= PAGE_SIZE) this.#nextCursor = page.nextCursor;
-      this.#add(page.chats.map(toSummary), { status: 'ready', error: null, hasMore: this.#nextCursor !== null }, rest);
+      this.#add(
+        page.chats.map(this.#toSummary),
+        { status: 'ready', error: null, hasMore: this.#nextCursor !== null },
+        rest,
+      );
       await this.#readIncluded();
+      void this.#sendReads();
     } catch (caught) {
       if (generation !== this.#generation) return;
       const error = toRoomcastError(caught);
@@ -261,6 +321,8 @@ export class ChatList {
       delayMs = error.retryable ? backoffMs(this.#failures, this.#runtime.random()) : null;
       patch(this.#snapshot, error.retryable ? { error } : { error, status: 'error' });
     }
+    // An announcement that arrived meanwhile may be newer than the response.
+    if (this.#failures === 0) delayMs = this.#recountDelayMs() ?? delayMs;
     if (delayMs !== null && this.#snapshot.hasListeners) {
       this.#refreshTimer.start(() => void this.refresh(), delayMs);
     }
@@ -273,7 +335,7 @@ export class ChatList {
       if (this.#nextCursor === null) return;
       if (this.#snapshot.value.chats.some((chat) => chat.id === entry.chatId)) continue;
       try {
-        const chat = toSummary(await this.#api.getChat(entry.chatId));
+        const chat = this.#toSummary(await this.#api.getChat(entry.chatId, this.#userId()));
         if (generation !== this.#generation) return;
         this.#add([chat]);
       } catch (caught) {
@@ -285,6 +347,74 @@ export class ChatList {
       }
     }
   }
+
+  #isUnread(chatId: string, message: LastMessage | null): boolean {
+    const me = this.#userId();
+    return message !== null && me !== null && message.userId !== me && message.seq > (this.#read.get(chatId) ?? 0);
+  }
+
+  /** Reads the list soon: an announcement does not say how many messages are unread. */
+  #recountSoon(): void {
+    // Later announcements do not put it off.
+    if (!this.#snapshot.hasListeners || this.#recounting) return;
+    this.#recounting = true;
+    if (this.#refreshing === null) this.#refreshTimer.start(() => void this.refresh(), this.#recountDelayMs() ?? 0);
+  }
+
+  #recountDelayMs(): number | null {
+    if (!this.#recounting) return null;
+    return RECOUNT_MIN_MS + this.#runtime.random() * RECOUNT_SPREAD_MS;
+  }
+
+  /** Returns whether the seq is a later one. */
+  #setRead(chatId: string, seq: number): boolean {
+    if (seq <= (this.#read.get(chatId) ?? 0)) return false;
+    this.#read.set(chatId, seq);
+    const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
+    if (known !== undefined && seq >= known.lastSeq) this.#add([{ ...known, unread: 0, mentions: 0 }]);
+    return true;
+  }
+
+  async #sendReads(): Promise<void> {
+    if (this.#sending) return;
+    const generation = this.#generation;
+    this.#sending = true;
+    try {
+      for (const chatId of this.#toSend) {
+        this.#toSend.delete(chatId);
+        try {
+          await this.#api.markRead(chatId, this.#read.get(chatId) ?? 0, this.#userId());
+        } catch (error) {
+          if (generation !== this.#generation || !toRoomcastError(error).retryable) continue;
+          this.#toSend.add(chatId);
+          return;
+        }
+      }
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  readonly #toSummary = (chat: Chat): ChatSummary => {
+    const { id, title, createdAt, lastActivityAt, lastSeq, lastMessage, preview, unread, mentions, archived, direct } =
+      chat;
+    // The response may be older than what this device has read.
+    const isRead = lastSeq > 0 && lastSeq <= (this.#read.get(id) ?? 0);
+    return {
+      id,
+      title,
+      createdAt: new Date(createdAt),
+      lastActivityAt: new Date(lastActivityAt),
+      lastSeq,
+      lastMessage: reviveLastMessage(lastMessage),
+      // Servers of earlier versions do not count.
+      preview: preview ?? null,
+      unread: isRead ? 0 : (unread ?? 0),
+      mentions: isRead ? 0 : (mentions ?? 0),
+      archived: archived ?? false,
+      direct: direct ?? null,
+    };
+  };
 
   #add(
     fresh: readonly ChatSummary[],
@@ -298,28 +428,6 @@ export class ChatList {
   }
 }
 
-function toSummary({
-  id,
-  title,
-  createdAt,
-  lastActivityAt,
-  lastSeq,
-  lastMessage,
-  archived = false,
-  direct = null,
-}: Chat): ChatSummary {
-  return {
-    id,
-    title,
-    createdAt: new Date(createdAt),
-    lastActivityAt: new Date(lastActivityAt),
-    lastSeq,
-    lastMessage: reviveLastMessage(lastMessage),
-    archived,
-    direct,
-  };
-}
-
 function isNewer(message: LastMessage | null, known: LastMessage | null): boolean {
   return message !== null && (message.epoch !== known?.epoch || message.seq > known.seq);
 }
@@ -329,7 +437,13 @@ function merge(known: readonly ChatSummary[], fresh: readonly ChatSummary[]): Ch
   const byId = new Map(known.map((chat) => [chat.id, chat]));
   for (const chat of fresh) {
     const old = byId.get(chat.id);
-    const isChanged = !old || old.lastSeq < chat.lastSeq || old.title !== chat.title || old.archived !== chat.archived;
+    const isChanged =
+      !old ||
+      old.lastSeq < chat.lastSeq ||
+      old.title !== chat.title ||
+      old.archived !== chat.archived ||
+      (old.lastSeq === chat.lastSeq &&
+        (old.unread !== chat.unread || old.mentions !== chat.mentions || old.preview !== chat.preview));
     if (isChanged || isNewer(chat.lastMessage, old.lastMessage)) byId.set(chat.id, chat);
   }
   return [...byId.values()].sort(

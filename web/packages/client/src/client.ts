@@ -8,7 +8,16 @@ import { type ApiOptions, RoomcastApi, type TokenSource } from './api.ts';
 import { ChatList } from './chat-list.ts';
 import { Connection, type ConnectionSnapshot } from './connection.ts';
 import { NotConnectedError } from './errors.ts';
-import type { AiChunk, ChatActivity, ChatChange, Message, Presence, Resync, Typing } from './generated/contract.ts';
+import type {
+  AiChunk,
+  ChatActivity,
+  ChatChange,
+  ChatRead,
+  Message,
+  Presence,
+  Resync,
+  Typing,
+} from './generated/contract.ts';
 import { Emitter } from './observable.ts';
 import { type GatewaySocketOptions, platformRuntime, type Runtime } from './runtime.ts';
 import { ChatSession } from './session.ts';
@@ -80,7 +89,7 @@ export class WebSocketClient {
     this.configure(options);
     this.#runtime = { ...platformRuntime, ...options.runtime };
     this.api = new RoomcastApi(() => this.#apiOptions, this.#runtime);
-    this.chats = new ChatList(this.api, this.#runtime);
+    this.chats = new ChatList(this.api, this.#runtime, () => this.currentUserId);
     this.#connection = new Connection(
       {
         prepare: () => this.#prepare(),
@@ -369,6 +378,9 @@ export class WebSocketClient {
       const { time, lastMessage } = activity;
       this.chats.touch({ ...activity, time: new Date(time), lastMessage: reviveLastMessage(lastMessage) });
       this.#events.emit(name, activity);
+    } else if (name === 'chat-read') {
+      if (isRead(data)) this.chats.applyRead(data);
+      this.#events.emit(name, data as unknown as ChatRead);
     } else if (name === 'resync') {
       session?.dispatch({ type: 'resync', resync: data as unknown as Resync });
     } else if (name === 'ai-chunk') {
@@ -383,10 +395,11 @@ export class WebSocketClient {
 
   #announce(message: ChatMessage): void {
     this.#events.emit('new-msg', message);
-    const { chatId, epoch, seq, role, userId = null, time } = message;
+    const { chatId, epoch, seq, role, userId = null, time, content } = message;
     // The guide's server sends no position.
     if (chatId === undefined || epoch === undefined || seq == null) return;
-    this.chats.touch({ chatId, seq, time, lastMessage: { epoch, seq, userId: role === 'USER' ? userId : null, time } });
+    const lastMessage = { epoch, seq, userId: role === 'USER' ? userId : null, time };
+    this.chats.touch({ chatId, seq, time, lastMessage, content });
   }
 
   #leaveJoinedChats(): void {
@@ -408,6 +421,11 @@ function isPresence(data: object): data is Presence {
 
 function isTyping(data: object): data is Typing {
   return typeof (data as Partial<Typing>).userId === 'string';
+}
+
+function isRead(data: object): data is ChatRead {
+  const { chatId, userId, seq } = data as Partial<ChatRead>;
+  return typeof chatId === 'string' && typeof userId === 'string' && Number.isInteger(seq);
 }
 
 function isChunk(data: object): data is AiChunk {

@@ -7,6 +7,7 @@ import type { RoomcastError } from './errors.ts';
 import type {
   ChatActivity,
   CustomEvent,
+  ChatRead,
   LastMessage as WireLastMessage,
   Message,
   Presence,
@@ -93,6 +94,8 @@ export interface WebSocketEvents {
   presence: (presence: Presence) => void;
   /** A chat of this user has a new event, whether the chat is joined or not. */
   'chat-activity': (activity: ChatActivity) => void;
+  /** A user has read a chat up to a seq: this user on any device, or another one in a joined chat. */
+  'chat-read': (read: ChatRead) => void;
   /** `ClientOptions.storage` could not store an unsent message: it would not survive a reload. Emitted once. */
   'storage-failed': () => void;
   /** The connection state changed. */
@@ -157,9 +160,15 @@ export interface ChatSummary {
   readonly archived: boolean;
   /** The two users of a direct chat; null if it is none. */
   readonly direct: readonly string[] | null;
+  /** The beginning of the newest message; null without messages. */
+  readonly preview: string | null;
+  /** Messages that the user has not read, at most 999: neither own nor deleted ones. */
+  readonly unread: number;
+  /** Those that mention the user. */
+  readonly mentions: number;
 }
 
-/** The newest message of a chat. The chat is unread if another user wrote it, and the user has not seen it. */
+/** The newest message of a chat. */
 export interface LastMessage {
   /** Epoch in which the message was written. Seqs of two epochs cannot be compared. */
   readonly epoch: string;

@@ -14,7 +14,19 @@ const AI: Chat['ai'] = {
 
 function chat(id: string, minute: number, lastSeq = 0): Chat {
   const time = new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
-  return { id, title: null, createdAt: time, lastActivityAt: time, lastSeq, lastMessage: null, epoch: 'e1', ai: AI };
+  return {
+    id,
+    title: null,
+    createdAt: time,
+    lastActivityAt: time,
+    lastSeq,
+    lastMessage: null,
+    epoch: 'e1',
+    ai: AI,
+    preview: null,
+    unread: null,
+    mentions: null,
+  };
 }
 
 function messageAt(seq: number, userId = 'bob'): LastMessage {
@@ -209,5 +221,69 @@ describe('the chat list', () => {
     expect(ids()).toEqual(['mine', 'a']);
     server.intercept = () => problem(409, 'chat-exists');
     await expect(chats.createChat({ id: 'mine' })).rejects.toMatchObject({ code: 'chat-exists' });
+  });
+});
+
+describe('unread messages', () => {
+  async function counted() {
+    const all = [{ ...chat('a', 9, 5), unread: 3, mentions: 1, preview: 'hi' }, chat('b', 8, 1)];
+    const { server, client, chats } = setUp(all);
+    client.acquire('ada');
+    onTestFinished(() => client.close());
+    onTestFinished(chats.subscribe(() => undefined));
+    await server.clock.advance(1_000);
+    const a = () => chats.getSnapshot().chats.find(({ id }) => id === 'a');
+    const marked = () => server.requests.filter(({ path }) => path.startsWith('/api/chats/a/read'));
+    return { all, server, client, chats, a, marked };
+  }
+
+  test('are read as soon as the chat is, and no older response brings them back', async () => {
+    const { server, chats, a, marked } = await counted();
+    expect(a()).toMatchObject({ unread: 3, mentions: 1, preview: 'hi' });
+    chats.markRead('a', 5);
+    chats.markRead('a', 4);
+    expect(a()).toMatchObject({ unread: 0, mentions: 0 });
+    await chats.refresh();
+    await server.clock.advance(1_000);
+    expect(a()).toMatchObject({ unread: 0, mentions: 0 });
+    expect(marked()).toHaveLength(1);
+  });
+
+  test('are read again with the next refresh if the request fails', async () => {
+    const { server, chats, marked } = await counted();
+    const working = server.intercept;
+    server.intercept = (method, url, body) =>
+      method === 'PUT' ? problem(503, 'unavailable') : working(method, url, body);
+    chats.markRead('a', 5);
+    await server.clock.advance(1);
+    expect(marked()).toHaveLength(1);
+    server.intercept = working;
+    await chats.refresh();
+    await server.clock.advance(1);
+    expect(marked()).toHaveLength(2);
+    await chats.refresh();
+    await server.clock.advance(1);
+    expect(marked()).toHaveLength(2);
+  });
+
+  test('of an announcement are estimated at once and counted soon after', async () => {
+    const { all, server, chats, a } = await counted();
+    chats.touch({ chatId: 'a', seq: 6, time: new Date(Date.UTC(2026, 0, 2)), lastMessage: messageAt(6) });
+    expect(a()?.unread).toBe(4);
+    all[0] = { ...chat('a', 9, 8), unread: 6, mentions: 2, preview: 'three at once' };
+    await server.clock.advance(2_500);
+    expect(a()).toMatchObject({ unread: 6, mentions: 2, preview: 'three at once' });
+  });
+
+  test('are read by another device of the user, and by no other user', async () => {
+    const { server, a } = await counted();
+    const [socket] = server.sockets;
+    if (!socket) throw new Error('no socket');
+    server.deliver(socket, 'chat-read', { chatId: 'a', userId: 'bob', seq: 5 });
+    await server.clock.advance(1);
+    expect(a()?.unread).toBe(3);
+    server.deliver(socket, 'chat-read', { chatId: 'a', userId: 'ada', seq: 5 });
+    await server.clock.advance(1);
+    expect(a()?.unread).toBe(0);
   });
 });

@@ -10,6 +10,8 @@ export interface UseChatsResult extends ChatListSnapshot {
   loadMore: () => Promise<void>;
   /** Reads the first page again. Never rejects: `error` holds a failure. */
   refresh: () => Promise<void>;
+  /** Records that the user has read a chat up to a seq. A request that fails is repeated. */
+  markRead: (chatId: string, seq: number) => void;
   /** Creates a chat, with an `id` only while authentication is off; rejects with a `RoomcastError`. */
   createChat: (chat?: { id?: string; title?: string }) => Promise<ChatSummary>;
   /** Opens the direct chat of `me` and another user; any two users have one. Rejects with a `RoomcastError`. */
@@ -48,6 +50,7 @@ export function useChats({
   const {
     loadMore,
     refresh,
+    markRead,
     createChat,
     openDirectChat,
     renameChat,
@@ -60,6 +63,7 @@ export function useChats({
     ...snapshot,
     loadMore,
     refresh,
+    markRead,
     createChat,
     openDirectChat,
     renameChat,

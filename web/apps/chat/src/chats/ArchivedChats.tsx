@@ -33,7 +33,10 @@ export function ArchivedChats({ read, activeId, onOpen }: Props) {
             chatId={chat.id}
             title={titleOf(chat, words)}
             active={chat.id === activeId}
-            unread={false}
+            unread={0}
+            mentions={0}
+            preview=""
+            time={null}
             onOpen={onOpen}
           />
         ))}

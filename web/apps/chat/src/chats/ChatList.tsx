@@ -3,8 +3,8 @@ import type { ChatSummary, RoomcastError } from '@roomcast/react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
+import { toTitle } from '../text/input.ts';
 import { ChatItem } from './ChatItem.tsx';
-import { isUnread, type Marks } from './readMarks.ts';
 import { titleOf } from './titles.ts';
 
 interface Props {
@@ -15,7 +15,6 @@ interface Props {
   readonly activeId: string | null;
   /** A chat that is always listed; null if there is none. */
   readonly homeId: string | null;
-  readonly marks: Marks;
   readonly me: string;
   readonly onMore: () => void;
   readonly onRetry: () => void;
@@ -23,7 +22,7 @@ interface Props {
 }
 
 export function ChatList(props: Props) {
-  const { chats, failure, loading, hasMore, activeId, homeId, marks, me, onMore, onRetry, onOpen } = props;
+  const { chats, failure, loading, hasMore, activeId, homeId, me, onMore, onRetry, onOpen } = props;
   const { chats: words, app, errors } = useStrings();
   // The open chat and the home chat, if the loaded pages do not contain them.
   const unlisted = [...new Set([activeId, homeId])].filter(
@@ -38,7 +37,10 @@ export function ChatList(props: Props) {
             chatId={id}
             title={titleOf({ id, title: null }, words)}
             active={id === activeId}
-            unread={false}
+            unread={0}
+            mentions={0}
+            preview=""
+            time={null}
             onOpen={onOpen}
           />
         ))}
@@ -48,7 +50,10 @@ export function ChatList(props: Props) {
             chatId={chat.id}
             title={titleOf(chat, words, me)}
             active={chat.id === activeId}
-            unread={chat.id !== activeId && isUnread(marks, chat, me)}
+            unread={chat.id === activeId ? 0 : chat.unread}
+            mentions={chat.id === activeId ? 0 : chat.mentions}
+            preview={toTitle(chat.preview ?? '')}
+            time={chat.lastMessage?.time.getTime() ?? null}
             onOpen={onOpen}
           />
         ))}

@@ -1,10 +1,11 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
 import { type ChatEntry, useChat } from '@roomcast/react';
-import { useMemo, useState } from 'react';
+import { useEffect, useMemo, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
 import { Notice } from '../shell/Notice.tsx';
+import { usePageVisible } from '../ui/usePageVisible.ts';
 import { type ChatActions, ChatActionsContext, LoadedMessages } from './actions.ts';
 import { Composer } from './Composer.tsx';
 import { MessageList } from './MessageList.tsx';
@@ -20,10 +21,17 @@ interface Props {
   readonly online: boolean;
   /** The chat is read-only. */
   readonly archived?: boolean;
+  /** Called with the newest seq that is shown while the page is visible. */
+  readonly onRead: (chatId: string, seq: number) => void;
 }
 
-export function Conversation({ chatId, me, online, archived = false }: Props) {
+export function Conversation({ chatId, me, online, archived = false, onRead }: Props) {
   const chat = useChat(chatId);
+  const visible = usePageVisible();
+  const shown = chat.messages.reduce((newest, { seq }) => Math.max(newest, seq ?? 0), 0);
+  useEffect(() => {
+    if (visible && shown > 0) onRead(chatId, shown);
+  }, [visible, chatId, shown, onRead]);
   const { conversation: words, chats: chatWords, errors } = useStrings();
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
   const [failure, setFailure] = useState<unknown>(null);

@@ -5,6 +5,8 @@ import { type Language, languages } from './languages';
 export interface Formats {
   /** Hour and minute, `14:05`. */
   time(date: Date): string;
+  /** The time today, else the date, `14:05` or `Mar 5`. */
+  short(date: Date, now: Date): string;
   /** Full date and time, for a tooltip. */
   full(date: Date): string;
   /** The day as a heading: today, yesterday, or the date (with the year unless it is the current one). */
@@ -35,12 +37,14 @@ function build(language: Language): Formats {
   const words: Dictionary['conversation'] = languages[language].conversation;
   const time = new Intl.DateTimeFormat(locale, { hour: 'numeric', minute: '2-digit' });
   const full = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'medium' });
+  const monthDay = new Intl.DateTimeFormat(locale, { month: 'short', day: 'numeric' });
   const thisYear = new Intl.DateTimeFormat(locale, { weekday: 'long', month: 'long', day: 'numeric' });
   const otherYear = new Intl.DateTimeFormat(locale, { dateStyle: 'long' });
   const list = new Intl.ListFormat(locale, { type: 'conjunction' });
   return {
     list: (names) => list.format(names),
     time: (date) => time.format(date),
+    short: (date, now) => (dayOf(date) === dayOf(now) ? time : monthDay).format(date),
     full: (date) => full.format(date),
     day(date, now) {
       const day = dayOf(date);

@@ -1,12 +1,11 @@
 /** The page after sign-in: the sidebar with the chat list, and one conversation. */
 import { useChats } from '@roomcast/react';
-import { useEffect, useId, useState } from 'react';
+import { useEffect, useId } from 'react';
 
 import { ArchivedChats } from '../chats/ArchivedChats.tsx';
 import { ChatList } from '../chats/ChatList.tsx';
 import { ChatMenu } from '../chats/ChatMenu.tsx';
 import { NewChat } from '../chats/NewChat.tsx';
-import { ReadMarks, useMarks } from '../chats/readMarks.ts';
 import { titleOf } from '../chats/titles.ts';
 import { useChatListPolling } from '../chats/useChatListPolling.ts';
 import { ConnectionBanner } from '../connection/ConnectionBanner.tsx';
@@ -17,7 +16,6 @@ import { identity } from '../identity/identity.ts';
 import { signOut } from '../identity/signOut.ts';
 import { BASE_PATH } from '../routing/base.ts';
 import { LOBBY, openChat, openHome, parsePath, redirectToChat, usePath } from '../routing/route.ts';
-import { usePageVisible } from '../ui/usePageVisible.ts';
 import { Header } from './Header.tsx';
 import { Notice } from './Notice.tsx';
 import { Sidebar } from './Sidebar.tsx';
@@ -43,9 +41,6 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
   const connection = useConnectionDisplay();
   const drawer = useDrawer();
   const sidebarId = useId();
-  const [readMarks] = useState(() => new ReadMarks(userId));
-  const marks = useMarks(readMarks);
-  const visible = usePageVisible();
 
   const open = list.chats.find((chat) => chat.id === chatId);
   function currentTitle(): string {
@@ -58,18 +53,11 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
     if (route.name === 'home' && homeChatId !== null) redirectToChat(homeChatId);
   }, [route.name, homeChatId]);
 
-  const { status, chats } = list;
+  // Of the open chat only while the page is hidden; it is read otherwise.
+  const unread = list.chats.reduce((sum, chat) => sum + chat.unread, 0);
   useEffect(() => {
-    if (status === 'ready') readMarks.setBaseline(chats);
-  }, [readMarks, status, chats]);
-
-  useEffect(() => {
-    if (open !== undefined && visible) readMarks.read(open);
-  }, [readMarks, open, visible]);
-
-  useEffect(() => {
-    document.title = `${title} · ${words.app.name}`;
-  }, [title, words.app.name]);
+    document.title = `${unread > 0 ? `(${unread}) ` : ''}${title} · ${words.app.name}`;
+  }, [title, unread, words.app.name]);
 
   // The banner shows a temporary failure; the list keeps its last state.
   const failure = list.error?.retryable === true && list.chats.length > 0 ? null : list.error;
@@ -101,7 +89,6 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
           hasMore={list.hasMore}
           activeId={chatId}
           homeId={authEnabled ? null : LOBBY}
-          marks={marks}
           me={userId}
           onMore={() => void list.loadMore()}
           onRetry={() => void list.refresh()}
@@ -132,6 +119,7 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
             me={userId}
             online={connection.state === 'connected'}
             archived={open?.archived === true}
+            onRead={list.markRead}
           />
         ) : route.name === 'home' ? (
           list.status === 'ready' && <Notice icon="bubble" title={words.chats.empty} text={words.chats.emptyText} />

@@ -62,7 +62,7 @@ afterEach(() => {
   localStorage.clear();
 });
 
-const show = () => render(<Conversation chatId="lobby" me="me" online />);
+const show = () => render(<Conversation chatId="lobby" me="me" online onRead={vi.fn()} />);
 
 test('a loading chat shows a skeleton, an empty one a notice', () => {
   chat = { ...chat, status: 'loading' };
@@ -100,7 +100,7 @@ test('scrolling near the start loads older messages until there are none', () =>
   expect(chat.loadOlder).toHaveBeenCalledTimes(1);
   const before = observed.length;
   chat = { ...chat, messages: [entry({ key: 'a' }), entry({ key: 'b' })], hasOlder: false };
-  rerender(<Conversation chatId="lobby" me="me" online />);
+  rerender(<Conversation chatId="lobby" me="me" online onRead={vi.fn()} />);
   expect(observed).toHaveLength(before);
   expect(screen.getByText('This is where the conversation begins.')).toBeTruthy();
 });
@@ -118,7 +118,7 @@ test('typing users are shown with the composer, and not without access', () => {
   const { rerender } = show();
   expect(screen.getByText('Bob is typing…')).toBeTruthy();
   chat = { ...chat, status: 'error', error: new ProblemError(404, { code: 'chat-not-found' }) };
-  rerender(<Conversation chatId="lobby" me="me" online />);
+  rerender(<Conversation chatId="lobby" me="me" online onRead={vi.fn()} />);
   expect(screen.queryByTestId('typing')).toBeNull();
 });
 

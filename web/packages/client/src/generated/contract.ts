@@ -69,6 +69,7 @@ export interface Contract {
   ChatDeleted: ChatDeleted;
   ChatEvent: ChatEvent;
   ChatPage: ChatPage;
+  ChatRead: ChatRead;
   ClientToServerEvents: ClientToServerEvents;
   Config: Config;
   CreateChat: CreateChat;
@@ -86,6 +87,7 @@ export interface Contract {
   LeaveChat: LeaveChat;
   LeaveChatAck: LeaveChatAck;
   LogOut: LogOut;
+  MarkRead: MarkRead;
   Me: Me;
   Member: Member;
   MemberChange: MemberChange;
@@ -106,6 +108,8 @@ export interface Contract {
   PublishedEvents: PublishedEvents;
   Reaction: Reaction;
   ReactionChange: ReactionChange;
+  ReadCursor: ReadCursor;
+  ReadCursors: ReadCursors;
   RefreshAuth: RefreshAuth;
   RefreshAuthAck: RefreshAuthAck;
   RenameChat: RenameChat;
@@ -374,6 +378,9 @@ export interface AuditPage {
  *     ai: How it answers.
  *     archived: Whether the chat is read-only and out of the default list. Left out if not.
  *     direct: The two users of a direct chat. Left out if it is none.
+ *     preview: The first 120 characters of the newest message; null if it has no messages.
+ *     unread: The user's unread messages, at most 999; null if the request names no user.
+ *     mentions: Those that mention the user, counted alike.
  */
 export interface Chat {
   id: string;
@@ -386,6 +393,9 @@ export interface Chat {
   ai: ChatAi;
   archived?: boolean;
   direct?: string[] | null;
+  preview: string | null;
+  unread: number | null;
+  mentions: number | null;
 }
 /**
  * The newest message of a chat; it determines whether the chat is unread for a user.
@@ -484,6 +494,16 @@ export interface ChatEvent {
 export interface ChatPage {
   chats: Chat[];
   nextCursor: string | null;
+}
+/**
+ * ``chat-read``: a user has read a chat up to ``seq``.
+ *
+ * Emitted to all sockets of the user and, in a chat of at most 100 members, to the sockets that follow the chat.
+ */
+export interface ChatRead {
+  chatId: string;
+  userId: string;
+  seq: number;
 }
 /**
  * Name and single argument of each event that a client sends, except ``ping``, which has no argument.
@@ -649,6 +669,16 @@ export interface Health {
  */
 export interface LogOut {
   everywhere?: boolean;
+}
+/**
+ * The body of ``PUT /api/chats/{id}/read``.
+ *
+ * Attributes:
+ *     seq: The seq of the last event that the user has seen. A smaller one than before changes nothing; a larger one
+ *         than the chat's head counts as the head.
+ */
+export interface MarkRead {
+  seq: number;
 }
 /**
  * The response of ``GET /api/me``.
@@ -921,6 +951,19 @@ export interface ReactionChange {
   userId: string;
 }
 /**
+ * Up to where one user has read a chat.
+ */
+export interface ReadCursor {
+  userId: string;
+  seq: number;
+}
+/**
+ * The response of ``GET /api/chats/{id}/reads``: ascending by user id, the first 1,000.
+ */
+export interface ReadCursors {
+  reads: ReadCursor[];
+}
+/**
  * The body of ``PUT /api/chats/{id}/title``. Null removes the title.
  */
 export interface RenameChat {
@@ -974,6 +1017,7 @@ export interface ServerToClientEvents {
   typing: Typing;
   presence: Presence;
   'chat-activity': ChatActivity;
+  'chat-read': ChatRead;
   'ai-chunk': AiChunk;
   'ai-end': AiEnd;
 }
