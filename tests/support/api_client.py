@@ -17,6 +17,7 @@ from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.scopes import ServiceScope
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
+from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Tracer
 from roomcast.chat.read_state import ReadState
@@ -48,6 +49,7 @@ async def open_api(
             TurnFollower(backend.log, MemoryTurnStreams(backend.log), backend.store.chats, backend.store.turns),
             Sessions(backend.store.sessions, ended.add),
             ReadState(backend.store.chats),
+            Feed(backend.store.feed),
             TokenVerifier(AUTH, ended) if auth else None,
             default_responder=responder,
             tracer=tracer,

@@ -20,6 +20,7 @@ _SHARED = "contract"
 _CLEAR = f"""
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_SHARED}' AND pid <> pg_backend_pid();
     TRUNCATE {", ".join(METADATA.tables)} RESTART IDENTITY;
+    INSERT INTO feed_head (id, position) VALUES (1, 0);
     INSERT INTO epochs (epoch, started_at) VALUES (md5(random()::text), 0)
 """  # noqa: S608 - names from the schema
 

@@ -15,6 +15,7 @@ from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import TokenVerifier
+from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Chunk
 from roomcast.chat.read_state import ReadState
@@ -101,6 +102,7 @@ async def open_dialects(
             follower,
             sessions,
             ReadState(backend.store.chats),
+            Feed(backend.store.feed),
             verifier,
         )
         app = create_api(services, options)

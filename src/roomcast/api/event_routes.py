@@ -1,16 +1,26 @@
-"""The routes for other applications: they store events of their own in chats.
+"""The routes for other applications: they store events of their own in chats, and read the events of all chats.
 
 Layer: api. Source: docs/integration.md.
 """
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+import base64
+import json
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
-from roomcast.api.callers import EventsCaller
-from roomcast.api.routes import PROBLEMS, as_json, services_of, trace_of
+from roomcast.api.callers import CurrentCaller, EventsCaller, require_service
+from roomcast.api.routes import PROBLEMS, Digits, as_json, services_of, trace_of
+from roomcast.chat.encoding import event_item
 from roomcast.contract import rest
+from roomcast.contract.cursor import Cursor
+
+MAX_FEED_PAGE: Final = 500
+MAX_WAIT_S: Final = 20
 
 event_router = APIRouter(responses=PROBLEMS, tags=["integration"])
 
@@ -20,3 +30,44 @@ async def publish_events(request: Request, _caller: EventsCaller, command: rest.
     """Store events of an application in chats. The response is sent after the commit; a repeat stores nothing."""
     published = await services_of(request).writer.custom_events.publish(command.events, trace_of(request))
     return as_json(rest.PublishedEvents(events=published))
+
+
+@event_router.get("/api/events", response_model=rest.FeedPage)
+async def read_feed(
+    request: Request,
+    caller: CurrentCaller,
+    cursor: Annotated[str | None, Query(max_length=512)] = None,
+    limit: Annotated[int, Digits, Query(ge=1, le=MAX_FEED_PAGE)] = 100,
+    wait: Annotated[int, Digits, Query(ge=0, le=MAX_WAIT_S)] = 0,
+) -> Response:
+    """Read the events of all chats after a cursor, for services. If there are none, wait for some, in seconds."""
+    require_service(caller)
+    after = None if cursor is None else _decode(cursor)
+    read, more = await services_of(request).feed.read(after, limit, wait)
+    return as_json(
+        b'{"events":[%b],"cursor":%b,"more":%b,"reset":%b}'
+        % (
+            b",".join(map(event_item, read.events)),
+            json.dumps(_encode(read.cursor)).encode(),
+            b"true" if more else b"false",
+            b"true" if read.reset else b"false",
+        )
+    )
+
+
+def _encode(cursor: Cursor) -> str:
+    return base64.urlsafe_b64encode(cursor.model_dump_json().encode()).decode().rstrip("=")
+
+
+def _decode(text: str) -> Cursor:
+    """Decode the cursor of a page.
+
+    Raises:
+        RequestValidationError: it is invalid.
+    """
+    try:
+        return Cursor.model_validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except ValueError:  # also of base64 and Pydantic
+        raise RequestValidationError(
+            [{"type": "cursor", "loc": ("query", "cursor"), "msg": "Use the cursor of the previous page"}]
+        ) from None

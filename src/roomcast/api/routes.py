@@ -49,9 +49,9 @@ def _only_digits(value: object) -> object:
     return value
 
 
-_Digits: Final = BeforeValidator(_only_digits)
-SeqParam = Annotated[int, _Digits, Query(ge=0, le=MAX_SEQ)]
-PageLimit = Annotated[int, _Digits, Query(ge=1, le=MAX_PAGE)]
+Digits: Final = BeforeValidator(_only_digits)
+SeqParam = Annotated[int, Digits, Query(ge=0, le=MAX_SEQ)]
+PageLimit = Annotated[int, Digits, Query(ge=1, le=MAX_PAGE)]
 #: The user that acts, while authentication is off or with a service token.
 ActingUser = Annotated[NewUserId | None, Query(alias="userId")]
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -235,7 +235,7 @@ async def list_events(
     caller: CurrentCaller,
     chat_id: ChatId,
     after: SeqParam = 0,
-    limit: Annotated[int, _Digits, Query(ge=1, le=MAX_EVENTS)] = 100,
+    limit: Annotated[int, Digits, Query(ge=1, le=MAX_EVENTS)] = 100,
     epoch: Annotated[Epoch | None, Query()] = None,
 ) -> Response:
     """List the events after a cursor, in the form in which the gateway emits them. Clients use this to catch up."""

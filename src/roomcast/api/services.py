@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
+from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import RateLimiter, Tracer
 from roomcast.chat.read_state import ReadState
@@ -44,6 +45,7 @@ class ApiServices:
 
     Attributes:
         sessions: Ends access tokens before their expiry.
+        feed: Reads the events of all chats.
         verifier: Verifies access tokens; None: authentication is off.
         sign_in: Signs users in; None: the host application issues their tokens.
         default_responder: Answers in chats that name no responder; None: such chats do not answer.
@@ -58,6 +60,7 @@ class ApiServices:
     follower: TurnFollower
     sessions: Sessions
     reads: ReadState
+    feed: Feed
     verifier: TokenVerifier | None = None
     sign_in: SignIn | None = None
     default_responder: str | None = None

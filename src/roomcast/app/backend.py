@@ -36,6 +36,7 @@ from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
+from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.keeping import erase_deleted_chats
 from roomcast.chat.model import ANYONE, Caller
@@ -210,6 +211,7 @@ def _build_backend(
         TurnFollower(shared.log, shared.streams, store.chats, store.turns),
         sessions,
         reads,
+        Feed(store.feed),
         None if settings.auth is None else TokenVerifier(settings.auth, process.ended),
         sign_in=_build_sign_in(process),
         default_responder=next(iter(settings.responders), None),

@@ -10,6 +10,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``moderation`` | asks the moderation hook, within limits of time and concurrency |
 | ``keeping`` | use cases: rename, archive and delete a chat |
 | ``marking`` | use cases: delete, react to and pin a message |
+| ``feed`` | use case: read the events of all chats |
 | ``custom_events`` | use case: store events of other applications |
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |
 | ``publishing`` | passes committed events to the relay and the listener |

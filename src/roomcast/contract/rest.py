@@ -294,6 +294,22 @@ class EventPage(Output):
     reset: bool
 
 
+class FeedPage(Output):
+    """The response of ``GET /api/events``: events of all chats. Those of one chat ascend by seq, without gaps.
+
+    Attributes:
+        cursor: Where the next request continues; keep it when the events are processed.
+        more: Whether to request the next page at once.
+        reset: The given cursor is of a history that a backup has replaced: there are no events, and ``cursor`` is at
+            the beginning.
+    """
+
+    events: list[ChatEvent]
+    cursor: str
+    more: bool
+    reset: bool
+
+
 class MessagePage(Output):
     """The response of ``GET /api/chats/{id}/messages``: ascending by seq.
 

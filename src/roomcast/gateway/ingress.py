@@ -68,6 +68,14 @@ class Ingress:
             self._drop_malformed(len(published), type(error).__name__)
             return
         self.counters["delivered"] += 1
+        delivered = self.counters["delivered"]
+        if should_log(delivered):
+            facts = {"channel": CHANNEL, "chat_id": event.chat_id, "delivered": delivered}
+            logger.warning(
+                "events on the ingress are not stored, and the chat page does not show them:"
+                " send messages to POST /api/chat/messages, other events to POST /api/events",
+                extra=facts,
+            )
 
     def _drop_malformed(self, size_bytes: int, error: str) -> None:
         self.counters["malformed"] += 1

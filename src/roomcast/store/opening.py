@@ -14,6 +14,7 @@ from roomcast.chat.ports import Tracer
 from roomcast.histogram import Histogram
 from roomcast.store.chats import SqlChatStore
 from roomcast.store.database import Database
+from roomcast.store.feed import SqlFeedStore
 from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
@@ -30,11 +31,13 @@ class Store:
         chats: The chats with their events, messages and members; also the writer.
         turns: The queue of AI turns.
         sessions: Access tokens that were ended before their expiry.
+        feed: The events of all chats in one order.
     """
 
     chats: SqlChatStore
     turns: SqlTurnStore
     sessions: SqlSessionStore
+    feed: SqlFeedStore
     _database: Database
 
     @property
@@ -97,7 +100,13 @@ async def open_store(
         chats = SqlChatStore(database, writer_options, tracer)
         try:
             # All writes pass through one writer. The chat store is that writer.
-            yield Store(chats, SqlTurnStore(database, chats), SqlSessionStore(database, chats), database)
+            yield Store(
+                chats,
+                SqlTurnStore(database, chats),
+                SqlSessionStore(database, chats),
+                SqlFeedStore(database, chats),
+                database,
+            )
         finally:
             await chats.close()
     finally:

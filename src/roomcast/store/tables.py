@@ -44,6 +44,8 @@ _TRACE = String(64)
 # Most messages are no replies.
 _REPLIES = text("reply_to IS NOT NULL")
 _DELETED = text("state = 'deleted'")
+_UNPLACED = text("position IS NULL")
+_PLACED = text("position IS NOT NULL")
 
 epochs: Final = Table(
     "epochs",
@@ -86,6 +88,18 @@ events: Final = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("trace", _TRACE),
     Column("created_at", BigInteger, nullable=False),
+    # Its place among the events of all chats, assigned after its commit when a reader asks; see `feed`.
+    Column("position", BigInteger),
+    Index("ix_events_unplaced", "chat_id", "seq", sqlite_where=_UNPLACED, postgresql_where=_UNPLACED),
+    Index("uq_events_position", "position", unique=True, sqlite_where=_PLACED, postgresql_where=_PLACED),
+)
+
+# One row: the last position. Its lock orders the processes that assign positions.
+feed_head: Final = Table(
+    "feed_head",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
 )
 
 messages: Final = Table(

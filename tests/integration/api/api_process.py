@@ -14,6 +14,7 @@ import uvicorn
 from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
+from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
@@ -41,6 +42,7 @@ async def main(url: str) -> None:
                 TurnFollower(log, MemoryTurnStreams(log), store.chats, store.turns),
                 Sessions(store.sessions, lambda _ended: None),
                 ReadState(store.chats),
+                Feed(store.feed),
             )
         )
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -106,3 +107,35 @@ async def test_a_request_has_1_to_100_events(client: httpx.AsyncClient) -> None:
     assert (await publish(client)).status_code == 422
     assert (await publish(client, *many)).status_code == 422
     assert (await publish(client, *many[:100])).status_code == 200
+
+
+READER = bearer("bridge", scopes=[ServiceScope.READ])
+
+
+async def test_a_service_follows_the_events_of_all_chats_with_a_cursor(client: httpx.AsyncClient) -> None:
+    await publish(client, event(), event(chat_id="d"))
+    page = (await client.get("/api/events?limit=3", headers=READER)).json()
+    assert (len(page["events"]), page["more"], page["reset"]) == (3, True, False)
+    rest = (await client.get("/api/events", params={"cursor": page["cursor"]}, headers=READER)).json()
+    assert (len(rest["events"]), rest["more"]) == (1, False)
+    seen = [(item["data"]["chatId"], item["seq"], item["event"]) for item in page["events"] + rest["events"]]
+    assert sorted(seen) == [(chat, seq, name) for chat in "cd" for seq, name in ((1, "member-added"), (2, "custom"))]
+    waiting = asyncio.create_task(
+        client.get("/api/events", params={"cursor": rest["cursor"], "wait": 20}, headers=READER)
+    )
+    await publish(client, event("e-9"))
+    assert [item["data"]["id"] for item in (await waiting).json()["events"]] == ["e-9"]
+
+
+@pytest.mark.parametrize("headers", [bearer("ann"), SHOP])
+async def test_only_a_service_that_may_read_follows_all_chats(
+    client: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    assert (await client.get("/api/events", headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize("cursor", ["x", "!", "é", "bnVsbA", "eyJlcG9jaCI6ImUiLCJzZXEiOi0xfQ", "W1tb" * 100])
+async def test_an_invalid_cursor_is_refused(client: httpx.AsyncClient, cursor: str) -> None:
+    response = await client.get("/api/events", params={"cursor": cursor}, headers=READER)
+    assert response.status_code == 422
+    assert "cursor" in response.text

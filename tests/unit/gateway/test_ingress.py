@@ -80,3 +80,11 @@ def test_malformed_events_are_logged_with_decreasing_frequency_and_without_conte
 @given(st.binary(max_size=300))
 def test_no_bytes_end_the_listener(published: bytes) -> None:
     Ingress(Rooms()).emit(published)
+
+
+def test_the_log_warns_that_events_are_not_stored_ever_more_rarely(caplog: pytest.LogCaptureFixture) -> None:
+    ingress = Ingress(Rooms())
+    for _ in range(100):
+        ingress.emit(event())
+    warned = [record.delivered for record in caplog.records if "not stored" in record.message]  # type: ignore[attr-defined]
+    assert warned == [1, 2, 4, 8, 16, 32, 64]

@@ -49,7 +49,7 @@ from roomcast.chat.ports.responder import (
     ResumableResponder,
     Usage,
 )
-from roomcast.chat.ports.store import ChatStore, SessionStore, TurnStore, Writes
+from roomcast.chat.ports.store import ChatStore, FeedRead, FeedStore, SessionStore, TurnStore, Writes
 from roomcast.chat.ports.tracer import Attributes, Span, SpanKind, Tracer
 from roomcast.chat.ports.turn_streams import (
     MAX_FRAME_BYTES,
@@ -78,7 +78,9 @@ __all__ = [
     "Clock",
     "CutOff",
     "EventLog",
+    "FeedRead",
     "FeedSink",
+    "FeedStore",
     "Gap",
     "Head",
     "ImmediateLog",

@@ -6,6 +6,7 @@ Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -140,6 +141,39 @@ class ChatStore(Writes, Protocol):
 
     async def first_unpublished(self, chat_id: str) -> int | None:
         """The smallest seq with an outbox mark; None if the chat has no mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRead:
+    """Events of all chats.
+
+    Attributes:
+        events: In the order of their positions.
+        cursor: After the last one; its ``seq`` is a position.
+        reset: The given cursor is of a history that was replaced by a backup. There are no events, and ``cursor`` is at
+            the beginning.
+    """
+
+    events: tuple[StoredEvent, ...]
+    cursor: Cursor
+    reset: bool
+
+
+class FeedStore(Protocol):
+    """The events of all chats in one order, which agrees with that of each chat.
+
+    An event gets its position after its commit. Every method may raise `StoreUnavailable`.
+    """
+
+    async def place(self) -> bool:
+        """Assign positions to committed events that have none, and return whether there may be more.
+
+        An event that is read has a higher position than all that were read before. If another process is assigning
+        positions, nothing happens.
+        """
+
+    async def read(self, cursor: Cursor | None, limit: int) -> FeedRead:
+        """The first events after a position, at most ``limit``; None: from the beginning."""
 
 
 class SessionStore(Protocol):

@@ -47,10 +47,13 @@ test('an event of an application is announced once and in order, also if it was 
   void client.connect('ada');
   client.joinChat('c');
   await server.clock.advance(50);
+  const store = (fields: object): void =>
+    server.store('c', 'custom', { chatId: 'c', epoch: server.epoch, seq: server.head('c') + 1, ...fields });
   server.post('c', 'one');
-  server.store('c', 'custom', { id: 'e-1', name: 'order.paid', data: { total: 42 } });
+  store({ id: 'e-1', name: 'order.paid', data: { total: 42 } });
+  expect(custom).toHaveLength(1);
   server.cut();
-  server.store('c', 'custom', { id: 'e-2', name: 'order.sent', data: {} });
+  store({ id: 'e-2', name: 'order.sent', data: {} });
   await server.clock.advance(2_000);
   server.post('c', 'two');
   expect(custom).toEqual([

@@ -78,6 +78,7 @@ export interface Contract {
   EditMessage: EditMessage;
   ErrorCode: ErrorCode;
   EventPage: EventPage;
+  FeedPage: FeedPage;
   GatewayAddress: GatewayAddress;
   Health: Health;
   JoinChat: JoinChat;
@@ -651,6 +652,21 @@ export interface EventPage {
   epoch: string;
   events: ChatEvent[];
   seq: number;
+  more: boolean;
+  reset: boolean;
+}
+/**
+ * The response of ``GET /api/events``: events of all chats. Those of one chat ascend by seq, without gaps.
+ *
+ * Attributes:
+ *     cursor: Where the next request continues; keep it when the events are processed.
+ *     more: Whether to request the next page at once.
+ *     reset: The given cursor is of a history that a backup has replaced: there are no events, and ``cursor`` is at
+ *         the beginning.
+ */
+export interface FeedPage {
+  events: ChatEvent[];
+  cursor: string;
   more: boolean;
   reset: boolean;
 }
