@@ -13,6 +13,7 @@ import pytest
 from roomcast.chat.commands import CustomEvent, NewChat, NewCustomEvents
 from roomcast.chat.feed import Feed
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.tenants import qualify
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
@@ -32,7 +33,7 @@ async def read_all(store: Store, cursor: Cursor | None = None, limit: int = 7) -
     found: list[tuple[str, int]] = []
     more = True
     while more:
-        read, more = await Feed(store.feed).read(cursor, limit, 0)
+        read, more = await Feed(store.feed).read("", cursor, limit, 0)
         assert not read.reset
         found += [(event.chat_id, event.seq) for event in read.events]
         cursor = read.cursor
@@ -45,7 +46,7 @@ async def test_all_events_are_read_once_also_from_a_cursor_in_between(store: Sto
     everything = await read_all(store)
     assert sorted(everything) == sorted((chat_id, seq) for chat_id in CHATS[:3] for seq in range(1, 5))
     assert await read_all(store) == everything
-    read, more = await Feed(store.feed).read(None, 5, 0)
+    read, more = await Feed(store.feed).read("", None, 5, 0)
     assert (len(read.events), more) == (5, True)
     assert await read_all(store, read.cursor) == everything[5:]
     await store.chats.commit(new_message("c9"))
@@ -53,17 +54,31 @@ async def test_all_events_are_read_once_also_from_a_cursor_in_between(store: Sto
 
 
 async def test_a_reader_waits_for_the_next_event(store: Store) -> None:
-    waiting = asyncio.create_task(Feed(store.feed).read(None, 5, 30))
+    waiting = asyncio.create_task(Feed(store.feed).read("", None, 5, 30))
     await store.chats.commit(new_message("c1"))
     read, more = await waiting
     assert ([event.chat_id for event in read.events], more) == (["c1"], False)
 
 
+async def test_a_tenant_reads_its_own_events_and_gets_past_those_of_others(store: Store) -> None:
+    own = qualify("acme", "c1")
+    await store.chats.commit(NewChat(own, None, None, START))
+    for chat_id in ("c1", "c2", own, "c3"):
+        await store.chats.commit(new_message(chat_id))
+    found: list[str] = []
+    cursor, more = None, True
+    while more:
+        read, more = await Feed(store.feed).read("acme", cursor, 2, 0)
+        found += [event.chat_id for event in read.events]
+        cursor = read.cursor
+    assert (found, await read_all(store)) == ([own], [("c1", 1), ("c2", 1), ("c3", 1)])
+
+
 async def test_a_cursor_of_another_history_begins_anew(store: Store) -> None:
     await store.chats.commit(new_message("c1"))
-    (read, _) = await Feed(store.feed).read(None, 5, 0)
+    (read, _) = await Feed(store.feed).read("", None, 5, 0)
     for cursor in (Cursor(epoch="other", seq=1), Cursor(epoch=store.chats.epoch, seq=read.cursor.seq + 1)):
-        anew, more = await Feed(store.feed).read(cursor, 5, 0)
+        anew, more = await Feed(store.feed).read("", cursor, 5, 0)
         assert (anew.reset, anew.events, anew.cursor.seq, more) == (True, (), 0, False)
 
 
@@ -90,7 +105,7 @@ async def test_nothing_is_lost_or_out_of_order_while_replicas_commit_and_read(
             found: list[tuple[str, int]] = []
             cursor: Cursor | None = None
             while writing:
-                read, _ = await Feed(stores[number % len(stores)].feed).read(cursor, 25, 0)
+                read, _ = await Feed(stores[number % len(stores)].feed).read("", cursor, 25, 0)
                 found += [(event.chat_id, event.seq) for event in read.events]
                 cursor = read.cursor
             return found, cursor

@@ -40,10 +40,10 @@ async def read_feed(
     limit: Annotated[int, Digits, Query(ge=1, le=MAX_FEED_PAGE)] = 100,
     wait: Annotated[int, Digits, Query(ge=0, le=MAX_WAIT_S)] = 0,
 ) -> Response:
-    """Read the events of all chats after a cursor, for services. If there are none, wait for some, in seconds."""
+    """Read the events of all chats of the tenant after a cursor, for services. If there are none, wait for some."""
     require_service(caller)
     after = None if cursor is None else _decode(cursor)
-    read, more = await services_of(request).feed.read(after, limit, wait)
+    read, more = await services_of(request).feed.read(caller.tenant, after, limit, wait)
     return as_json(
         b'{"events":[%b],"cursor":%b,"more":%b,"reset":%b}'
         % (

@@ -6,10 +6,12 @@ Layer: chat. Source: docs/decisions/0019.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from roomcast.chat.ports import FeedRead, FeedStore
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.tenants import tenant_of
 
 #: Time between two looks for new events, in seconds.
 POLL_S: Final = 0.5
@@ -25,10 +27,11 @@ class Feed:
     def __init__(self, store: FeedStore) -> None:
         self._store = store
 
-    async def read(self, cursor: Cursor | None, limit: int, wait_s: float) -> tuple[FeedRead, bool]:
+    async def read(self, tenant: str, cursor: Cursor | None, limit: int, wait_s: float) -> tuple[FeedRead, bool]:
         """Read the events after a cursor, and whether there may be more.
 
         Args:
+            tenant: The tenant whose chats are read. Events of other tenants use up the limit, but are not returned.
             cursor: As in an earlier result; None: from the beginning.
             limit: Maximum number of events.
             wait_s: If there are none, how long to wait for some.
@@ -41,7 +44,10 @@ class Feed:
         while True:
             unplaced = await self._store.place()
             read = await self._store.read(cursor, limit)
+            more = unplaced or len(read.events) == limit
+            own = replace(read, events=tuple(event for event in read.events if tenant_of(event.chat_id) == tenant))
             left_s = ends_at - loop.time()
-            if read.events or read.reset or unplaced or left_s <= 0:
-                return read, unplaced or len(read.events) == limit
+            if own.events or own.reset or more or left_s <= 0:
+                return own, more
+            cursor = read.cursor
             await asyncio.sleep(min(POLL_S, left_s))
