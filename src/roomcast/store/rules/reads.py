@@ -5,8 +5,6 @@ Layer: store.rules. Source: docs/decisions/0017.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from roomcast.chat.commands import MarkRead, NewMessage
 from roomcast.chat.mentions import mentioned
 from roomcast.chat.model import CursorMoved, StoredMessage
@@ -38,6 +36,13 @@ def mark(work: Work, command: MarkRead) -> CursorMoved | None:
     return CursorMoved(seq, work.count(members, chat.id))
 
 
+def _mentioned(chat_id: str, content: str) -> list[list[str]]:
+    """The possible ids of each mention. Texts have local ids."""
+    tenant = tenant_of(chat_id)
+    most = MAX_QUALIFIED_CHARS - (len(tenant) + 1 if tenant else 0)
+    return [[qualify(tenant, user_id) for user_id in ids if len(user_id) <= most] for ids in mentioned(content)]
+
+
 def needs_mentions(needs: Needs, new: NewMessage) -> None:
     """The rows for `record_mentions`."""
     for ids in _mentioned(new.chat_id, new.content):
@@ -49,7 +54,7 @@ def needs_mentions(needs: Needs, new: NewMessage) -> None:
 def record_mentions(work: Work, message: StoredMessage) -> None:
     """Record whom a new message or version mentions: members and, in chats without members, users that have read it."""
     chat_id = message.chat_id
-    for ids in _mentioned(chat_id, message.content):
+    for ids in _mentioned(message.chat_id, message.content):
         known = (user for user in ids if work.row(members, chat_id, user) or work.row(reads, chat_id, user))
         user_id = next(known, None)
         if user_id is not None and user_id != message.user_id:
@@ -61,11 +66,3 @@ def erase_mentions(work: Work, message: StoredMessage) -> None:
     for ids in _mentioned(message.chat_id, message.content):
         for user_id in ids:
             work.delete(mentions, message.chat_id, user_id, message.place)
-
-
-def _mentioned(chat_id: str, content: str) -> Iterator[list[str]]:
-    """The ids that each mention may mean, in the chat's tenant."""
-    tenant = tenant_of(chat_id)
-    for ids in mentioned(content):
-        # A longer one is no id in this tenant.
-        yield [qualify(tenant, user_id) for user_id in ids if len(user_id) < MAX_QUALIFIED_CHARS - len(tenant)]
