@@ -12,6 +12,7 @@ from sqlalchemy import Table
 
 from roomcast.chat.errors import ChatArchived, ChatNotFound, NotAMember
 from roomcast.chat.model import ChatState, StoredChat
+from roomcast.contract.tenants import tenant_of
 from roomcast.store.lineage import Lineage
 from roomcast.store.rules.exchange import Changes, Key, LoadedRows, Needs, Row
 from roomcast.store.rules.recording import Recorder
@@ -99,9 +100,17 @@ class Work:
         return self._counts[table, first] + grown
 
     def put(self, table: Table, *key: str | int, **columns: Any) -> None:
-        """Insert or replace a row. ``columns`` are all columns outside the primary key."""
+        """Insert or replace a row. ``columns`` are all columns outside the primary key.
+
+        Raises:
+            ChatNotFound: the row is of a chat and a user of another tenant, which no rule lets pass, so by a bug.
+        """
         names = zip((column.name for column in table.primary_key), key, strict=True)
-        self._changed.setdefault(table, {})[key] = {**dict(names), **columns}
+        row = {**dict(names), **columns}
+        chat_id, user_id = row.get("chat_id"), row.get("user_id")
+        if isinstance(chat_id, str) and isinstance(user_id, str) and tenant_of(user_id) != tenant_of(chat_id):
+            raise ChatNotFound(chat_id)
+        self._changed.setdefault(table, {})[key] = row
 
     def delete(self, table: Table, *key: str | int) -> None:
         """Delete a row; it need not exist."""
