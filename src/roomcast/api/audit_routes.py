@@ -13,6 +13,7 @@ from starlette.responses import Response
 from roomcast.api.callers import AdminCaller
 from roomcast.api.routes import DEFAULT_PAGE, PROBLEMS, PageLimit, as_json, services_of
 from roomcast.contract import rest
+from roomcast.contract.tenants import local_id
 from roomcast.contract.text import MAX_SEQ, ChatId, UserId
 
 audit_router = APIRouter(responses=PROBLEMS, tags=["audit"])
@@ -41,7 +42,7 @@ async def read_audit(
                     time=act.at,
                     chat_id=act.chat_id,
                     actor_id=act.actor_id,
-                    object_id=act.object_id,
+                    object_id=None if act.object_id is None else local_id(act.object_id),
                     trace=act.trace,
                 )
                 for act in acts

@@ -226,7 +226,7 @@ class ChatReader:
         """
         if not caller.unrestricted:
             raise NotAllowed("the audit log needs a service token")
-        return await self._store.acts(before, limit, chat_id, actor_id)
+        return await self._store.acts(before, limit, chat_id, actor_id, caller.tenant)
 
     async def _check_access(self, caller: Caller, chat_id: str, cursor: Cursor | None = None) -> ChatAccess:
         """Check that the caller may read the chat.

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     FromClause,
     Label,
@@ -168,6 +169,14 @@ _ERASE_STEPS: Final = (
 )
 
 
+def of_tenant(chat_id: ColumnElement[str], tenant: str) -> ColumnElement[bool]:
+    """Whether a chat is of a tenant, for queries that no chat and no user limits."""
+    if not tenant:
+        return ~chat_id.contains(SEPARATOR)
+    # The character after the separator ends the range; ids are compared by their bytes.
+    return (chat_id > tenant + SEPARATOR) & (chat_id < tenant + chr(ord(SEPARATOR) + 1))
+
+
 class SqlChatStore(Writer):
     """See `chat.ports.ChatStore` for what each method guarantees.
 
@@ -210,11 +219,8 @@ class SqlChatStore(Writer):
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
         if member is not None:
             query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
-        elif tenant:
-            # The character after the separator ends the range; ids are compared by their bytes.
-            query = query.where(chats.c.id > tenant + SEPARATOR, chats.c.id < tenant + chr(ord(SEPARATOR) + 1))
         else:
-            query = query.where(~chats.c.id.contains(SEPARATOR))
+            query = query.where(of_tenant(chats.c.id, tenant))
         return await self._listed_chats(query, reader)
 
     async def erase_deleted(self, limit: int) -> bool:
@@ -304,9 +310,16 @@ class SqlChatStore(Writer):
         rows = await self._database.fetch(query)
         return [StoredMember(row.user_id, from_ms(row.added_at)) for row in rows]
 
-    async def acts(self, before: int, limit: int, chat_id: str | None, actor_id: str | None) -> Sequence[Act]:
+    async def acts(
+        self, before: int, limit: int, chat_id: str | None, actor_id: str | None, tenant: str = DEFAULT_TENANT
+    ) -> Sequence[Act]:
         """See the port."""
-        query = select(audit).where(audit.c.id < before).order_by(audit.c.id.desc()).limit(limit)
+        query = (
+            select(audit)
+            .where(audit.c.id < before, of_tenant(audit.c.chat_id, tenant))
+            .order_by(audit.c.id.desc())
+            .limit(limit)
+        )
         if chat_id is not None:
             query = query.where(audit.c.chat_id == chat_id)
         if actor_id is not None:

@@ -130,7 +130,9 @@ class ChatStore(Writes, Protocol):
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """A chat's members, ascending by user id, at most ``limit``."""
 
-    async def acts(self, before: int, limit: int, chat_id: str | None, actor_id: str | None) -> Sequence[Act]:
+    async def acts(
+        self, before: int, limit: int, chat_id: str | None, actor_id: str | None, tenant: str = DEFAULT_TENANT
+    ) -> Sequence[Act]:
         """Administrative acts with an id < ``before``, the newest first; of one chat, or of one actor, if given."""
 
     async def cursors(self, chat_id: str, limit: int) -> Sequence[StoredCursor]:
