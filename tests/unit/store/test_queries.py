@@ -77,7 +77,6 @@ async def exercise_reads(store: Store, message_id: str) -> None:
         await store.chats.acts(9, 9, chat_id, actor_id)
 
 
-async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:  # noqa: PLR0915 - one call after the other
     """Calls every method of both ports; ``listen`` is called when the store is open."""
     async with open_store(options) as store:
