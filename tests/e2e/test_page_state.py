@@ -31,7 +31,8 @@ async def test_a_chat_beyond_the_first_page_has_its_title_everywhere(browser: Br
                 await post(http, f"chat-{number}", "hello")
         async with open_tab(browser, f"{server.api_url}/c/{old}", "Ada") as ada:
             await expect(ada.by("chat-title")).to_have_text("Old plans", timeout=LIMIT_MS)
-            await expect(ada.page).to_have_title("Old plans · Roomcast")
+            # The first page of the list has 50 chats, each with one unread message.
+            await expect(ada.page).to_have_title("(50) Old plans · Roomcast")
             active = ada.page.locator("[data-testid=chat-item][aria-current=page]")
             await expect(active).to_contain_text("#Old plans")
             await expect(active).to_be_in_viewport()
