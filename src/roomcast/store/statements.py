@@ -40,7 +40,19 @@ from roomcast.store.message_queries import EACH_VERSION
 from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message, to_ms, to_turn
 from roomcast.store.rules.exchange import Changes, LastVersion, LoadedRows, Needs, Row, TurnKeys
 from roomcast.store.rules.turns import ACTIVE, Question, TurnRow
-from roomcast.store.tables import chats, custom_events, events, members, messages, outbox, pins, reactions, turns
+from roomcast.store.tables import (
+    chats,
+    custom_events,
+    events,
+    members,
+    mentions,
+    messages,
+    outbox,
+    pins,
+    reactions,
+    reads,
+    turns,
+)
 
 #: A chat, a user or None, and the seq of a cursor.
 AccessKey = tuple[str, str | None, int]
@@ -380,7 +392,7 @@ def write_changed(connection: Connection, changes: Changes) -> None:
 #: Rows that a deleted chat loses at once; its messages and events, which may be many, are erased in steps.
 _OF_CHAT: Final = [
     delete(table).where(table.c.chat_id == bindparam("chat"))
-    for table in (turns, members, pins, reactions, custom_events)
+    for table in (turns, members, pins, reactions, custom_events, reads, mentions)
 ]
 _UNSENT: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("head"))
 

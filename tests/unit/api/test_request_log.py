@@ -55,7 +55,8 @@ def lines() -> Iterator[Lines]:
 def client() -> httpx.AsyncClient:
     # Without use cases, every route fails with an AttributeError: the 500 of these tests.
     app = create_api(
-        ApiServices(None, None, None, None, None, None, None), ApiOptions(allowed_origins=["https://page.example"])
+        ApiServices(None, None, None, None, None, None, None, None),
+        ApiOptions(allowed_origins=["https://page.example"]),
     )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.7", 4000))
     return httpx.AsyncClient(transport=transport, base_url="http://localhost:3000")

@@ -48,20 +48,15 @@ from support.backend import START, fresh_database, new_message
 from support.postgres_server import PostgresServer
 
 #: Walks an index in the requested order and stops at the limit.
-ORDERED = {"SCAN chats USING INDEX ix_chats_activity", "SCAN chats USING INDEX ix_chats_deleted"} | {
-    "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1"
-}
-#: One row for each start of the process.
-SMALL = {"SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
-#: A chat's head, which is one row, one page of rows, the keys of a batch, and at most 999 unread messages.
 ORDERED = {
     "SCAN chats USING INDEX ix_chats_activity",
+    "SCAN chats USING INDEX ix_chats_deleted",
     "SCAN events USING INDEX ix_events_unplaced",
     "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1",
 }
-#: One row for each start of the process.
+#: One row for each start of the process, and the row of the feed.
 SMALL = {"SCAN state", "SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_epochs_1"}
-#: A chat's head, which is one row, one page of rows, and the keys of a batch.
+#: A chat's head, which is one row, one page of rows, the keys of a batch, and at most 999 unread messages.
 PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:", "SCAN ids VIRTUAL TABLE INDEX 1:"} | {
     "SCAN asked VIRTUAL TABLE INDEX 1:",
     "SCAN unread_places",
@@ -250,7 +245,8 @@ POPULATE = """
         SELECT 'user-' || a, 'user-' || u, 'd' FROM generate_series(1, 100) a, generate_series(1, 50) u;
     INSERT INTO audit (at, action, chat_id, actor_id, object_id)
         SELECT n, 'member.added', 'chat-' || n % 50, 'user-' || n % 50, 'user-1' FROM generate_series(1, 5000) n;
-    INSERT INTO reads (chat_id, user_id, seq) SELECT chat_id, user_id, 3 FROM members WHERE chat_id <> 'c';
+    INSERT INTO reads (chat_id, user_id, seq) SELECT chat_id, user_id, 3 FROM members WHERE chat_id <> 'c'
+        ON CONFLICT DO NOTHING;
     INSERT INTO mentions (chat_id, user_id, place)
         SELECT chat_id, user_id, s FROM reads, generate_series(1, 5) s WHERE chat_id <> 'c';
     INSERT INTO additions (actor_id, user_id, full_at)
