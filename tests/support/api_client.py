@@ -21,6 +21,7 @@ from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Tracer
 from roomcast.chat.read_state import ReadState
+from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from support.backend import Backend, open_backend
@@ -50,6 +51,7 @@ async def open_api(
             Sessions(backend.store.sessions, ended.add),
             ReadState(backend.store.chats),
             Feed(backend.store.feed),
+            ChatSearch(backend.store.chats, backend.store.search),
             TokenVerifier(AUTH, ended) if auth else None,
             default_responder=responder,
             tracer=tracer,

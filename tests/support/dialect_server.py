@@ -19,6 +19,7 @@ from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import Chunk
 from roomcast.chat.read_state import ReadState
+from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.realtime import ServeOptions, Site, serve
@@ -103,6 +104,7 @@ async def open_dialects(
             sessions,
             ReadState(backend.store.chats),
             Feed(backend.store.feed),
+            ChatSearch(backend.store.chats, backend.store.search),
             verifier,
         )
         app = create_api(services, options)

@@ -8,6 +8,7 @@ May import: auth, chat, contract, observability, realtime.requests.origins, real
 | ``routes`` | the endpoints, from HTTP to a use case and back |
 | ``direct`` | the way of a valid message, and of a gateway's questions, without the framework |
 | ``chat_routes`` | the endpoints that rename, archive and delete chats |
+| ``search_routes`` | the endpoint that searches messages |
 | ``mark_routes`` | the endpoints that delete, react to and pin messages |
 | ``event_routes`` | the endpoints for other applications: events in chats |
 | ``read_routes`` | the endpoints for what users have read |

@@ -34,6 +34,7 @@ from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response, rate_problem
 from roomcast.api.read_routes import read_router
 from roomcast.api.routes import router as public_router
+from roomcast.api.search_routes import search_router
 from roomcast.api.services import ApiServices
 from roomcast.api.session_routes import session_router
 from roomcast.api.sign_in_routes import sign_in_router
@@ -187,6 +188,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         mark_router,
         read_router,
         event_router,
+        search_router,
         session_router,
         audit_router,
     )

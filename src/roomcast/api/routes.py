@@ -25,12 +25,12 @@ from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.chat.commands import MemberAction
 from roomcast.chat.encoding import encode_message
-from roomcast.chat.model import Caller, ChatPosition, ChatState, Committed, StoredChat
+from roomcast.chat.model import Caller, ChatPosition, ChatState, Committed, MessageFilter, StoredChat
 from roomcast.chat.ports import Tracer
 from roomcast.chat.writing import ChatWriter
 from roomcast.contract import rest
 from roomcast.contract.errors import Problem
-from roomcast.contract.events import Message
+from roomcast.contract.events import Message, Role
 from roomcast.contract.model import Output
 from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, NewUserId, UserId
 from roomcast.observability.log_context import add_to_log_context
@@ -260,13 +260,20 @@ async def list_messages(
     before: SeqParam | None = None,
     after: SeqParam | None = None,
     limit: PageLimit = DEFAULT_PAGE,
+    role: Annotated[Role | None, Query()] = None,
+    author: Annotated[UserId | None, Query()] = None,
 ) -> Response:
-    """List messages, oldest first; without ``before`` and ``after`` the newest page."""
+    """List messages, oldest first; without ``before`` and ``after`` the newest page.
+
+    ``role`` and ``author``, the id of a user, leave out the messages of others.
+    """
     if before is not None and after is not None:
         raise RequestValidationError(
             [{"type": "conflict", "loc": ("query", "before"), "msg": "Give before or after, not both"}]
         )
-    read = await services_of(request).reader.messages(caller, chat_id, before=before, after=after, limit=limit)
+    read = await services_of(request).reader.messages(
+        caller, chat_id, before=before, after=after, limit=limit, only=MessageFilter(role, author)
+    )
     return as_json(
         b'{"epoch":%b,"seq":%d,"messages":[%b],"hasMore":%b}'
         % (

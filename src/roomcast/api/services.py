@@ -15,6 +15,7 @@ from roomcast.chat.following import TurnFollower
 from roomcast.chat.ports import RateLimiter, Tracer
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
+from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
@@ -61,6 +62,7 @@ class ApiServices:
     sessions: Sessions
     reads: ReadState
     feed: Feed
+    search: ChatSearch
     verifier: TokenVerifier | None = None
     sign_in: SignIn | None = None
     default_responder: str | None = None

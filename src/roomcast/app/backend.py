@@ -45,6 +45,7 @@ from roomcast.chat.ports import Head, SystemClock
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
@@ -212,6 +213,7 @@ def _build_backend(
         sessions,
         reads,
         Feed(store.feed),
+        ChatSearch(store.chats, store.search),
         None if settings.auth is None else TokenVerifier(settings.auth, process.ended),
         sign_in=_build_sign_in(process),
         default_responder=next(iter(settings.responders), None),

@@ -9,6 +9,8 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
 | ``moderation`` | asks the moderation hook, within limits of time and concurrency |
 | ``keeping`` | use cases: rename, archive and delete a chat |
+| ``search_terms`` | the terms of a text that a search finds, snippets |
+| ``searching`` | use case: search messages |
 | ``marking`` | use cases: delete, react to and pin a message |
 | ``feed`` | use case: read the events of all chats |
 | ``custom_events`` | use case: store events of other applications |

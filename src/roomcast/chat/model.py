@@ -233,6 +233,42 @@ class CursorMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Which messages a page has; None: all.
+
+    Attributes:
+        role: Those with this role.
+        author: Those of this user.
+    """
+
+    role: str | None = None
+    author: str | None = None
+
+
+NO_FILTER: Final = MessageFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A message that the index has found, in its last version.
+
+    Attributes:
+        position: Its position in the index: later messages have greater ones.
+        content: Its text; empty if it was deleted by a version of roomcast that does not know the index.
+    """
+
+    position: int
+    chat_id: str
+    chat_title: str | None
+    message_id: str
+    place: int
+    role: str
+    user_id: str | None
+    content: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """One row of the events table.
 

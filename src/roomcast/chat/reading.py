@@ -12,7 +12,17 @@ from typing import Final
 
 from roomcast.chat.errors import ChatNotFound, MessageNotFound, NotAllowed
 from roomcast.chat.event_blocks import EventBlocks
-from roomcast.chat.model import Act, Caller, ChatAccess, ChatPosition, StoredChat, StoredMember, StoredMessage
+from roomcast.chat.model import (
+    NO_FILTER,
+    Act,
+    Caller,
+    ChatAccess,
+    ChatPosition,
+    MessageFilter,
+    StoredChat,
+    StoredMember,
+    StoredMessage,
+)
 from roomcast.chat.ports import ChatStore
 from roomcast.chat.read_state import reader_of
 from roomcast.contract.cursor import Cursor
@@ -152,7 +162,14 @@ class ChatReader:
         return EventsRead(self._store.epoch, b",".join(items), head, more=after < head, reset=False)
 
     async def messages(
-        self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
+        self,
+        caller: Caller,
+        chat_id: str,
+        *,
+        before: int | None,
+        after: int | None,
+        limit: int,
+        only: MessageFilter = NO_FILTER,
     ) -> MessagesRead:
         """A page of messages, each in its last version. While authentication is off, an unknown chat has no messages.
 
@@ -163,13 +180,14 @@ class ChatReader:
             after: Return the first messages with a greater place. Without ``before`` and ``after``, the last messages
                 are returned.
             limit: Maximum number of messages; a page also ends at `MAX_PAGE_BYTES`.
+            only: Which messages.
 
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         if not caller.trusted:
             await self._check_access(caller, chat_id)
-        found, head = await self._store.messages(chat_id, before=before, after=after, limit=limit + 1)
+        found, head = await self._store.messages(chat_id, before=before, after=after, limit=limit + 1, only=only)
         backwards = after is None
         # The page is cut at the end that is farther from the requested position.
         page = _cut_to_page((found[::-1] if backwards else found)[:limit])

@@ -368,6 +368,43 @@ class ReadCursors(Output):
     reads: list[ReadCursor]
 
 
+class SearchHit(Output):
+    """One message that matches a search, in its last version.
+
+    Attributes:
+        chat_title: The title of its chat.
+        place: Its place in the chat, as in its message.
+        time: When it was sent.
+        snippet: A part of its text, at the first match.
+        matches: The matches in the snippet, ascending: pairs of start and end, in UTF-16 code units as in JavaScript.
+    """
+
+    chat_id: ChatId
+    chat_title: str | None
+    message_id: MessageId
+    place: Seq
+    role: Role
+    user_id: UserId | None
+    time: Timestamp
+    snippet: str
+    matches: list[tuple[int, int]]
+
+
+class SearchPage(Output):
+    """The response of ``GET /api/search``: the newest messages first.
+
+    Attributes:
+        hits: The messages; fewer than ``limit``, or none, do not mean that this is the last page.
+        next_cursor: The ``cursor`` of the next page; null on the last page.
+        complete: Whether all messages are indexed. After an upgrade from a version without search, older messages are
+            found only once they are indexed.
+    """
+
+    hits: list[SearchHit]
+    next_cursor: str | None
+    complete: bool
+
+
 class MemberPage(Output):
     """The response of ``GET /api/chats/{id}/members``: ascending by user id."""
 

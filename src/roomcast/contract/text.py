@@ -26,6 +26,7 @@ from roomcast.contract.tenants import QUALIFIED, TENANT, localized
 MAX_ID_CHARS: Final = 128
 MAX_CONTENT_CHARS: Final = 32_768
 MAX_TITLE_CHARS: Final = 200
+MAX_SEARCH_CHARS: Final = 200
 MAX_EPOCH_CHARS: Final = 64
 #: JavaScript's ``Number.MAX_SAFE_INTEGER``.
 MAX_SEQ: Final = 2**53 - 1
@@ -190,6 +191,9 @@ Title = Annotated[str, StringConstraints(strict=True, max_length=MAX_TITLE_CHARS
 Epoch = Annotated[
     str, StringConstraints(strict=True, min_length=1, max_length=MAX_EPOCH_CHARS, pattern=r"^[A-Za-z0-9._-]+$")
 ]
+
+#: What a user searches for.
+SearchText = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_SEARCH_CHARS)]
 
 #: Position of an event in its chat, from 1; 0 is the position before the first event.
 Seq = Annotated[int, Field(strict=True, ge=0, le=MAX_SEQ)]

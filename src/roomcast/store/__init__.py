@@ -12,6 +12,7 @@ May import: chat, contract, histogram.
 | ``message_queries`` | the queries for messages with their turns, reactions and pins |
 | ``access`` | the reads of memberships, heads and cursors, in batches |
 | ``feed`` | the events of all chats in one order |
+| ``searching`` | the index of the messages; indexes those of earlier versions |
 | ``sessions`` | access tokens that were ended before their expiry |
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |
 | ``writer`` | all writes: waiting commands are committed as one batch |

@@ -29,10 +29,12 @@ from sqlalchemy import (
 
 from roomcast.chat.model import (
     MAX_UNREAD,
+    NO_FILTER,
     Act,
     ChatAccess,
     ChatPosition,
     ChatState,
+    MessageFilter,
     StoredChat,
     StoredCursor,
     StoredEvent,
@@ -258,10 +260,15 @@ class SqlChatStore(Writer):
         return [to_event(row, self._database.lineage.epochs) for row in rows]
 
     async def messages(
-        self, chat_id: str, *, before: int | None, after: int | None, limit: int
+        self, chat_id: str, *, before: int | None, after: int | None, limit: int, only: MessageFilter = NO_FILTER
     ) -> tuple[Sequence[StoredMessage], int]:
         """See the port."""
         query = LAST_VERSIONS.limit(limit)
+        if only.role is not None:
+            # As in the index of the answers; PostgreSQL does not compare a parameter with the condition of an index.
+            query = query.where(messages.c.role == literal_column("'AI'" if only.role == "AI" else "'USER'"))
+        if only.author is not None:
+            query = query.where(messages.c.user_id == only.author)
         if after is not None:
             query = query.where(messages.c.place > after).order_by(messages.c.place)
         else:

@@ -19,10 +19,18 @@ from roomcast.store.rules.exchange import Key, Row
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
 
+def key_names(table: Table) -> tuple[str, ...]:
+    """The columns by which rows are read and written: those of ``info["key"]`` or of the primary key."""
+    return table.info.get("key") or tuple(column.name for column in table.primary_key)
+
+
 @functools.cache
 def _names(table: Table) -> tuple[list[str], list[str]]:
-    """The columns of the primary key, and all columns."""
-    return [column.name for column in table.primary_key], [column.name for column in table.columns]
+    """The columns of the key, and all columns."""
+    key = key_names(table)
+    # A key other than the primary key: the database numbers the rows.
+    numbered = set() if "key" not in table.info else {column.name for column in table.primary_key}
+    return list(key), [column.name for column in table.columns if column.name not in numbered]
 
 
 def _list(names: Collection[str], prefix: str = "") -> str:

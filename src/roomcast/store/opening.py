@@ -18,6 +18,7 @@ from roomcast.store.feed import SqlFeedStore
 from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.searching import SqlSearchStore
 from roomcast.store.sessions import SqlSessionStore
 from roomcast.store.turns import SqlTurnStore
 from roomcast.store.writer import WriterOptions
@@ -32,12 +33,14 @@ class Store:
         turns: The queue of AI turns.
         sessions: Access tokens that were ended before their expiry.
         feed: The events of all chats in one order.
+        search: The index of the messages.
     """
 
     chats: SqlChatStore
     turns: SqlTurnStore
     sessions: SqlSessionStore
     feed: SqlFeedStore
+    search: SqlSearchStore
     _database: Database
 
     @property
@@ -105,6 +108,7 @@ async def open_store(
                 SqlTurnStore(database, chats),
                 SqlSessionStore(database, chats),
                 SqlFeedStore(database, chats),
+                SqlSearchStore(database, chats),
                 database,
             )
         finally:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -46,6 +47,8 @@ _REPLIES = text("reply_to IS NOT NULL")
 _DELETED = text("state = 'deleted'")
 _UNPLACED = text("position IS NULL")
 _PLACED = text("position IS NOT NULL")
+_AUTHORS = text("user_id IS NOT NULL")
+_ANSWERS = text("role = 'AI'")
 
 epochs: Final = Table(
     "epochs",
@@ -128,6 +131,9 @@ messages: Final = Table(
     Column("deleted_at", BigInteger),
     # Finds the replies to a message.
     Index("ix_messages_reply_to", "reply_to", "place", sqlite_where=_REPLIES, postgresql_where=_REPLIES),
+    # Find the messages of a user, and the answers.
+    Index("ix_messages_author", "chat_id", "user_id", "place", sqlite_where=_AUTHORS, postgresql_where=_AUTHORS),
+    Index("ix_messages_ai", "chat_id", "place", sqlite_where=_ANSWERS, postgresql_where=_ANSWERS),
     # Finds a page of messages, and the last version of each.
     UniqueConstraint("chat_id", "place", "version"),
     # Makes sends idempotent. NULLs do not conflict with each other.
@@ -195,6 +201,35 @@ mentions: Final = Table(
     Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
     Column("user_id", _ID, primary_key=True),
     Column("place", BigInteger, primary_key=True),
+)
+
+# The searchable messages: those with a text that is not deleted, by their places.
+search_entries: Final = Table(
+    "search_entries",
+    METADATA,
+    # In the order in which the texts were written; those of earlier versions of roomcast are below 0.
+    Column(
+        "id",
+        BigInteger().with_variant(Integer(), "sqlite"),
+        Identity(),
+        primary_key=True,
+    ),
+    Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
+    Column("place", BigInteger, nullable=False),
+    # Separated by spaces: the term of the chat, and the terms of the last version. The migration adds the index of the
+    # terms, of which SQLAlchemy knows nothing.
+    Column("terms", Text, nullable=False),
+    UniqueConstraint("chat_id", "place"),
+    # Rules read and write the rows by this key.
+    info={"key": ("chat_id", "place")},
+)
+
+# While messages of earlier versions of roomcast are being indexed, one row.
+search_backlog: Final = Table(
+    "search_backlog",
+    METADATA,
+    # Messages with smaller ids are not indexed yet.
+    Column("below", _ID, primary_key=True),
 )
 
 additions: Final = Table(

@@ -19,6 +19,7 @@ from roomcast.chat.following import TurnFollower
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay
+from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatWriter
@@ -43,6 +44,7 @@ async def main(url: str) -> None:
                 Sessions(store.sessions, lambda _ended: None),
                 ReadState(store.chats),
                 Feed(store.feed),
+                ChatSearch(store.chats, store.search),
             )
         )
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))

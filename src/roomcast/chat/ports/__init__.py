@@ -2,7 +2,7 @@
 
 Each port has a contract suite in tests/contract, which runs over every implementation.
 
-May import: chat.model, chat.commands, chat.errors, chat.rates, contract.
+May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_terms, contract.
 
 | module | what |
 |---|---|
@@ -49,7 +49,7 @@ from roomcast.chat.ports.responder import (
     ResumableResponder,
     Usage,
 )
-from roomcast.chat.ports.store import ChatStore, FeedRead, FeedStore, SessionStore, TurnStore, Writes
+from roomcast.chat.ports.store import ChatStore, FeedRead, FeedStore, SearchStore, SessionStore, TurnStore, Writes
 from roomcast.chat.ports.tracer import Attributes, Span, SpanKind, Tracer
 from roomcast.chat.ports.turn_streams import (
     MAX_FRAME_BYTES,
@@ -98,6 +98,7 @@ __all__ = [
     "Responder",
     "ResponderFailure",
     "ResumableResponder",
+    "SearchStore",
     "SessionStore",
     "SignalSink",
     "Span",

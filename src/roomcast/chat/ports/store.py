@@ -1,6 +1,6 @@
 """The database: chats, their events, and the queue of AI turns.
 
-Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
+Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py, test_search.py.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from typing import Protocol, TypeVar
 
 from roomcast.chat.commands import Command
 from roomcast.chat.model import (
+    NO_FILTER,
     Act,
     ChatAccess,
     ChatPosition,
     Checkpoint,
+    MessageFilter,
     Renewal,
+    SearchHit,
     StoredChat,
     StoredCursor,
     StoredEvent,
@@ -26,6 +29,7 @@ from roomcast.chat.model import (
     Turn,
     TurnClaim,
 )
+from roomcast.chat.search_terms import Query
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.internal import EndedSession
 from roomcast.contract.tenants import DEFAULT_TENANT
@@ -101,7 +105,7 @@ class ChatStore(Writes, Protocol):
         """The newest events, ascending, at most ``limit``."""
 
     async def messages(
-        self, chat_id: str, *, before: int | None, after: int | None, limit: int
+        self, chat_id: str, *, before: int | None, after: int | None, limit: int, only: MessageFilter = NO_FILTER
     ) -> tuple[Sequence[StoredMessage], int]:
         """Messages, each in its last version, ascending by place, at most ``limit``, and the chat's head.
 
@@ -109,7 +113,7 @@ class ChatStore(Writes, Protocol):
 
         With ``after``, these are the first messages with a greater place; with ``before``, the last ones with a smaller
         place; without either, the last ones. ``after`` and ``before`` exclude each other. Each message has its turn as
-        it is now.
+        it is now. ``only`` leaves messages out.
         """
 
     async def message(self, chat_id: str, message_id: str) -> StoredMessage | None:
@@ -189,6 +193,33 @@ class SessionStore(Protocol):
 
         Of the last millisecond all entries are returned, even beyond the limit.
         """
+
+
+class SearchStore(Protocol):
+    """The index of the last versions of all messages with a text. Every method may raise `StoreUnavailable`.
+
+    A message is in the index once its transaction has committed: a new one, the end of an answer, a new version in place
+    of the earlier one. A deletion removes it.
+    """
+
+    async def search(
+        self, query: Query, *, chat_id: str | None, member: str | None, before: int, limit: int
+    ) -> Sequence[SearchHit]:
+        """Messages that have the terms of a query, the newest first, at most ``limit``.
+
+        Args:
+            query: At least one term.
+            chat_id: The only chat to search; None: all.
+            member: Return only messages of chats of this member; None: of all chats.
+            before: Return messages at smaller positions.
+            limit: Maximum number of messages.
+        """
+
+    async def complete(self) -> bool:
+        """Whether the messages that earlier versions of roomcast have written are indexed too."""
+
+    async def index_more(self) -> bool:
+        """Index some of those messages, the newest first, in a short transaction; false: there are none."""
 
 
 class TurnStore(Writes, Protocol):

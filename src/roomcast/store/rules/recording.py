@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from sqlalchemy import Table
 from roomcast.chat.commands import NewChat
 from roomcast.chat.encoding import encode_event, encode_message
 from roomcast.chat.model import AuditAction, ChatAi, StoredChat, StoredEvent, StoredMessage
+from roomcast.chat.search_terms import index_terms
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import encode_ai, from_ms, to_ms
@@ -41,6 +43,7 @@ class Recorder:
         changed_chats: New values of columns of stored chats, by id.
         erased: New payloads of stored events, by chat and seq.
         emptied: Chats that lose their members, turns and marks, with their heads before that.
+        indexed: Rows of ``search_entries`` by chat and place; None: the message has no text any more.
     """
 
     def __init__(self, loaded: dict[str, StoredChat], newest_activity_ms: int, lineage: Lineage) -> None:
@@ -52,6 +55,7 @@ class Recorder:
         self.changed_chats: dict[str, dict[str, Any]] = {}
         self.erased: dict[tuple[str, int], bytes] = {}
         self.emptied: dict[str, int] = {}
+        self.indexed: dict[tuple[str | int, ...], dict[str, Any] | None] = {}
         self._added: dict[str, dict[str, Any]] = {}
         self._newest_activity = from_ms(newest_activity_ms)
         # In the order of the foreign keys.
@@ -173,10 +177,13 @@ class Recorder:
         }
         self._inserts[messages].append(row)
         self._added[message.id] = row
+        if message.content or message.version > 1:
+            self._index(message, message.content)
 
     def erase(self, message: StoredMessage, at: datetime) -> None:
         """Erase the text of one version of a message, also in the event that wrote it."""
         self._change_message(message.id, content="", parts=None, deleted_at=to_ms(at))
+        self._index(message, "")
         if not message.content and not message.parts:
             return  # an answer without a text: its event is a status
         erased = replace(message, content="", parts=None, deleted=True, reactions={}, pinned=False)
@@ -191,6 +198,7 @@ class Recorder:
             content=answer.content,
             parts=encode_parts(answer.parts),
         )
+        self._index(answer, answer.content)
 
     def change_turn(self, message_id: str, turn_id: str) -> None:
         """Write the latest turn that answers a message."""
@@ -201,6 +209,10 @@ class Recorder:
         if row is None:
             row = self.changed_messages.setdefault(message_id, {})
         row.update(columns)
+
+    def _index(self, message: StoredMessage, content: str) -> None:
+        """Write the last version of a message to the index of the search."""
+        self.indexed[message.chat_id, message.place] = search_entry(message.chat_id, message.place, content)
 
     def _in_order(self, at: datetime) -> datetime:
         """A time that is not before any activity of earlier batches, since chats and turns are ordered by it.
@@ -215,3 +227,14 @@ class Recorder:
 def encode_parts(parts: tuple[Mapping[str, Any], ...] | None) -> str | None:
     """The parts of an answer as the JSON of their column; NULL if there are none."""
     return json.dumps(parts, ensure_ascii=False, separators=(",", ":")) if parts else None
+
+
+def chat_term(chat_id: str) -> str:
+    """The term of all messages of a chat; a hash, since the index knows letters and digits only."""
+    return f"#{blake2b(chat_id.encode(), digest_size=8).hexdigest()}"
+
+
+def search_entry(chat_id: str, place: int, content: str) -> dict[str, Any] | None:
+    """The row of ``search_entries`` for a text; None if it has no terms."""
+    terms = index_terms(content)
+    return {"chat_id": chat_id, "place": place, "terms": " ".join((chat_term(chat_id), *terms))} if terms else None

@@ -17,7 +17,7 @@ from roomcast.store.lineage import Lineage
 from roomcast.store.rules.exchange import Changes, Key, LoadedRows, Needs, Row
 from roomcast.store.rules.recording import Recorder
 from roomcast.store.rules.turns import TurnRules
-from roomcast.store.tables import members, turns
+from roomcast.store.tables import members, search_entries, turns
 
 
 class Work:
@@ -126,7 +126,7 @@ class Work:
         return Changes(
             grown_chats=list(recorder.grown_chats.values()),
             inserts=inserts,
-            rows=self._changed,
+            rows={**self._changed, **({search_entries: recorder.indexed} if recorder.indexed else {})},
             published=sorted(self.published.items()),
             changed_turns=list(self.turns.changed.values()),
             changed_messages=recorder.changed_messages,

@@ -1,0 +1,85 @@
+"""The use case that searches the messages of a user's chats.
+
+Layer: chat. Source: docs/design.md, "Search".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from roomcast.chat.errors import ChatNotFound
+from roomcast.chat.model import Caller, SearchHit
+from roomcast.chat.ports import ChatStore, SearchStore
+from roomcast.chat.search_terms import Snippet, find_snippet, parse_query
+from roomcast.contract.text import MAX_SEQ
+
+#: Reads of the index for one page. A read may return messages that have the terms, but not beside each other.
+_MAX_READS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRead:
+    """A page of messages that match, the newest first.
+
+    Attributes:
+        hits: The messages, each with its snippet.
+        next: Where the next page begins; None on the last page. A page may be shorter than asked, even empty.
+        complete: Whether all messages are indexed; false for some time after an upgrade from a version without search.
+    """
+
+    hits: Sequence[tuple[SearchHit, Snippet]]
+    next: int | None
+    complete: bool
+
+
+class ChatSearch:
+    """The use case.
+
+    Args:
+        chats: The chats.
+        index: The index.
+    """
+
+    def __init__(self, chats: ChatStore, index: SearchStore) -> None:
+        self._chats = chats
+        self._index = index
+
+    async def search(
+        self, caller: Caller, text: str, chat_id: str | None = None, *, before: int | None = None, limit: int
+    ) -> SearchRead:
+        """Messages that have all words of a text, among the chats of which the caller is a member now.
+
+        Args:
+            caller: The origin of the request; one without restriction searches all chats.
+            text: What the user has typed.
+            chat_id: The only chat to search.
+            before: `SearchRead.next` of the previous page.
+            limit: Maximum number of messages.
+
+        Raises:
+            ChatNotFound: the chat does not exist or is hidden from the caller.
+        """
+        member = caller.restricted_user_id
+        if chat_id is not None and not caller.trusted:
+            access = await self._chats.access(chat_id, member, None)
+            if not access.exists or not (caller.service or access.is_member):
+                raise ChatNotFound(chat_id)
+        query = parse_query(text)
+        hits: list[tuple[SearchHit, Snippet]] = []
+        complete = await self._index.complete()
+        if not query.runs:
+            return SearchRead(hits, None, complete)
+        position = MAX_SEQ if before is None else before
+        for _ in range(_MAX_READS):
+            found = await self._index.search(query, chat_id=chat_id, member=member, before=position, limit=limit + 1)
+            for hit in found:
+                if len(hits) == limit:
+                    return SearchRead(hits, position, complete)
+                position = hit.position
+                if (snippet := find_snippet(hit.content, query)) is not None:
+                    hits.append((hit, snippet))
+            if len(found) <= limit:
+                return SearchRead(hits, None, complete)
+        return SearchRead(hits, position, complete)
