@@ -56,7 +56,7 @@ async def found(store: Store, text: str, caller: Caller = ANN, **options: Any) -
         ("점심 먹으러 가요", "점심"),
         ("ไปกินข้าวกัน", "ข้าว"),
         ("Un café crème", "cafe creme"),
-        ("ＦＵＬＬ width", "full"),
+        ("\uff26\uff35\uff2c\uff2c width", "full"),
         ('It costs 42 euros: o\'clock "quoted" * AND -', 'o\'clock "quoted" * AND'),
     ],
 )

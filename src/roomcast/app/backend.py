@@ -31,6 +31,7 @@ from roomcast.app.metrics import (
 from roomcast.app.moderation import running_moderation
 from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
 from roomcast.app.responders import build_responders
+from roomcast.app.search_index import index_earlier_messages
 from roomcast.app.sessions import follow_ended_sessions
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.activity import ActivityNotifier
@@ -127,6 +128,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         await relay.start()
         tasks.start("relay", relay.supervise())
         metrics.add(lambda: relay_families(relay.counters))
+        tasks.start("search index", index_earlier_messages(store.search))
         shared.on_reconnect(relay.restore)
         activity = ActivityNotifier(store.chats, open_to_all=settings.auth is None)
         reads = ReadState(store.chats)
@@ -305,15 +307,20 @@ class LocalAdmission:
 
 
 def migrate_database(
-    database: Path | str, *, new_epoch: bool = False, on_step: Callable[[str, str], None] = log_step
+    database: Path | str,
+    *,
+    new_epoch: bool = False,
+    on_step: Callable[[str, str], None] = log_step,
+    progress: Callable[[int, int], None] = lambda _left, _total: None,
 ) -> tuple[str | None, str]:
-    """Migrate a database to the newest schema.
+    """Migrate a database to the newest schema, and index the messages of earlier versions.
 
     Args:
         database: An SQLite file, or the URL of PostgreSQL.
         new_epoch: Start a new epoch, because the database was restored from a backup: clients whose cursor is beyond
             the backup then load their chats again (docs/decisions/0001).
         on_step: Called after each step with its revision and its description.
+        progress: Called with the number of messages that are not indexed yet, and of all messages.
 
     Returns:
         The revision of the schema before the migration (None: there was no database) and after it.
@@ -322,7 +329,8 @@ def migrate_database(
         AppError: the database cannot be used.
     """
     try:
-        before = asyncio.run(migrate(database_options(database), new_epoch=new_epoch, on_step=on_step))
+        options = database_options(database)
+        before = asyncio.run(migrate(options, new_epoch=new_epoch, on_step=on_step, progress=progress))
     except StoreError as error:
         raise AppError(str(error)) from error
     return before, HEAD

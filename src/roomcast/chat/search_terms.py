@@ -72,12 +72,8 @@ def fold(text: str) -> str:
 def index_terms(text: str) -> list[str]:
     """The different terms of the first `MAX_INDEXED_CHARS` of a text."""
     folded = fold(text[:MAX_INDEXED_CHARS])
-    if folded.isascii():
-        words, runs = _WORD.findall(folded), ()
-    else:
-        words, runs = _WORD.findall(folded), _UNSPACED_RUN.findall(folded)
-    terms = dict.fromkeys(word[:MAX_WORD_CHARS] for word in words)
-    for run in runs:
+    terms = dict.fromkeys(word[:MAX_WORD_CHARS] for word in _WORD.findall(folded))
+    for run in () if folded.isascii() else _UNSPACED_RUN.findall(folded):
         terms.update(dict.fromkeys(run))
         terms.update(dict.fromkeys(map(add, run, run[1:])))
     return list(terms)

@@ -218,8 +218,11 @@ def migrate(
         ),
     ] = False,
 ) -> None:
-    """Create the database, or migrate it to the schema of this version. `up` and `api` also do this at every start."""
-    with errors_reported():
+    """Create the database, or migrate it to the schema of this version. `up` and `api` also do this at every start.
+
+    Also indexes the messages of earlier versions for the search; `up` and `api` do this while they serve.
+    """
+    with errors_reported(), _stopped_by_signals(), _progress("indexing messages") as progress:
         settings = configure()
         from roomcast.app.backend import migrate_database
         from roomcast.app.config import database_location
@@ -227,7 +230,10 @@ def migrate(
         database = database_location(settings, data)
         name = database if isinstance(database, Path) else "PostgreSQL"
         before, now = migrate_database(
-            database, new_epoch=new_epoch, on_step=lambda revision, what: say(f"{name}: {revision} {what}")
+            database,
+            new_epoch=new_epoch,
+            on_step=lambda revision, what: say(f"{name}: {revision} {what}"),
+            progress=progress,
         )
         if before == now:
             say(f"{name}: schema {now}, nothing to do")
@@ -423,14 +429,14 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show the progress of a copy on standard error, if that is a terminal: called with what is left and the total."""
+def _progress(work: str = "copying") -> Iterator[Callable[[int, int], None]]:
+    """Show progress on standard error, if that is a terminal: called with what is left and the total."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("copying", total=None)
+        task = bar.add_task(work, total=None)
         yield lambda left, total: bar.update(task, total=total, completed=total - left)
 
 

@@ -11,13 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 from sqlalchemy.exc import DatabaseError
 
 from roomcast.store.backend import driver_message
 from roomcast.store.database import backend_for
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.search_batches import BATCH, index_batch
+from roomcast.store.tables import messages, search_backlog
 
 logger = logging.getLogger(__name__)
 
@@ -26,13 +28,21 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 HEAD: Final = "0012"
 
 
+#: Called with the number of messages that are not indexed yet, and of all messages.
+Progress = Callable[[int, int], None]
+
+
 def log_step(revision: str, description: str) -> None:
     """The default report of a step: a log line."""
     logger.info("database migrated", extra={"revision": revision, "description": description})
 
 
 async def migrate(
-    options: DatabaseOptions, *, new_epoch: bool = False, on_step: Callable[[str, str], None] = log_step
+    options: DatabaseOptions,
+    *,
+    new_epoch: bool = False,
+    on_step: Callable[[str, str], None] = log_step,
+    progress: Progress | None = None,
 ) -> str | None:
     """Create the tables or upgrade them to `HEAD`, in one transaction. Several processes may do this at once.
 
@@ -41,6 +51,8 @@ async def migrate(
         new_epoch: Begin a new epoch. Required after PostgreSQL was restored from a backup, so that clients
             that hold lost events receive a reset (docs/decisions/0001). SQLite begins an epoch at each start anyway.
         on_step: Called in another thread after each step, before the commit, with its revision and its description.
+        progress: If given, also index the messages of earlier versions, in short transactions; a server does this in
+            the background.
 
     Returns:
         The revision before the upgrade; None for a new database.
@@ -51,10 +63,12 @@ async def migrate(
         ServerTooOld: the PostgreSQL server is older than the oldest supported version.
         DatabaseUnreadable: the database cannot be opened for any other reason.
     """
-    return await asyncio.to_thread(_migrate, options, new_epoch=new_epoch, on_step=on_step)
+    return await asyncio.to_thread(_migrate, options, new_epoch=new_epoch, on_step=on_step, progress=progress)
 
 
-def _migrate(options: DatabaseOptions, *, new_epoch: bool, on_step: Callable[[str, str], None]) -> str | None:
+def _migrate(
+    options: DatabaseOptions, *, new_epoch: bool, on_step: Callable[[str, str], None], progress: Progress | None
+) -> str | None:
     backend = backend_for(options)
     backend.acquire()
     engine = backend.engine(writes=True)
@@ -63,12 +77,28 @@ def _migrate(options: DatabaseOptions, *, new_epoch: bool, on_step: Callable[[st
             backend.lock_schema(connection)
             before = _upgrade(connection, on_step)
             backend.ensure_epoch(connection, new_epoch=new_epoch)
-            return before
+        if progress is not None:
+            _index_messages(engine, progress)
     except DatabaseError as error:
         raise DatabaseUnreadable(backend.location, backend.damage(error) or driver_message(error)) from None
+    else:
+        return before
     finally:
         engine.dispose()
         backend.release()
+
+
+def _index_messages(engine: Engine, progress: Progress) -> None:
+    with engine.begin() as connection:
+        if connection.scalar(select(search_backlog.c.below)) is None:
+            return
+        total = left = connection.scalar(select(func.count()).select_from(messages)) or 0
+    indexed = BATCH
+    while indexed:
+        progress(left, total)
+        with engine.begin() as connection:
+            indexed = index_batch(connection)
+        left = max(0, left - indexed)
 
 
 def _upgrade(connection: Connection, on_step: Callable[[str, str], None]) -> str | None:

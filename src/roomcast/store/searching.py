@@ -1,7 +1,8 @@
-"""The implementation of `chat.ports.SearchStore`, and the indexing of messages that earlier versions have written.
+"""The implementation of `chat.ports.SearchStore`.
 
-Both databases have the same terms (`chat.search_terms`) in the same table; SQLite indexes them with FTS5, PostgreSQL with
-GIN. The writes are in `rules.recording`.
+Both databases have the same terms (`chat.search_terms`) in the same table; SQLite indexes them with FTS5, PostgreSQL
+with GIN. The writes are in `rules.recording` and, of messages that earlier versions have written, in
+`search_batches`.
 
 Layer: store. Source: SQLite, "FTS5 Extension"; PostgreSQL 15, "GIN Indexes", "Text Search Types".
 """
@@ -11,23 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, select, text
 
 from roomcast.chat.model import SearchHit
 from roomcast.chat.search_terms import Query
 from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.rows import from_ms
-from roomcast.store.rules.recording import chat_term, search_entry
-from roomcast.store.tables import chats, members, messages, search_backlog, search_entries
+from roomcast.store.rules.recording import chat_term
+from roomcast.store.search_batches import index_batch
+from roomcast.store.tables import members, search_backlog
 from roomcast.store.writer import Writer
 
 #: Chats of a user that narrow the index to their messages. Of a user with more chats, the messages that match are read
 #: before the chats are checked.
 _MAX_CHAT_TERMS: Final = 128
-#: Messages that one transaction indexes.
-BATCH: Final = 500
 
 _CHATS_OF: Final = select(members.c.chat_id).where(members.c.user_id == bindparam("user")).limit(_MAX_CHAT_TERMS + 1)
 # CROSS JOIN: in this order; SQLite then stops at the limit, since FTS5 returns the rows in the order of the ids.
@@ -111,54 +110,6 @@ class SqlSearchStore:
     async def index_more(self) -> bool:
         """See the port."""
         return await self._writer.commit(CustomWrite(index_batch)) > 0
-
-
-def index_batch(connection: Connection, size: int = BATCH) -> int:
-    """Index the newest messages that are not indexed yet; their number, 0 at the end.
-
-    Args:
-        connection: Inside a write transaction.
-        size: Maximum number of messages, in any version.
-    """
-    below = connection.scalar(select(search_backlog.c.below).with_for_update(skip_locked=True))
-    if below is None:
-        return 0
-    page = connection.execute(
-        select(messages.c.id, messages.c.chat_id, messages.c.place)
-        .where(messages.c.id < below)
-        .order_by(messages.c.id.desc())
-        .limit(size)
-    ).all()
-    if not page:
-        connection.execute(delete(search_backlog))
-        return 0
-    # A deletion that commits before this lock is seen below; a later one deletes what is written here.
-    chat_ids = sorted({row.chat_id for row in page})
-    connection.execute(select(chats.c.id).where(chats.c.id.in_(chat_ids)).order_by(chats.c.id).with_for_update())
-    later = messages.alias("later")
-    rows = connection.execute(
-        select(messages.c.id, messages.c.chat_id, messages.c.place, messages.c.content)
-        .where(
-            messages.c.id.in_([row.id for row in page]),
-            messages.c.deleted_at.is_(None),
-            messages.c.version
-            == select(func.max(later.c.version))
-            .where(later.c.chat_id == messages.c.chat_id, later.c.place == messages.c.place)
-            .scalar_subquery(),
-        )
-        .order_by(messages.c.id.desc())
-    ).all()
-    entries = [entry for row in rows if (entry := search_entry(row.chat_id, row.place, row.content)) is not None]
-    if entries:
-        # Below all others: the messages were written earlier.
-        lowest = min(0, connection.scalar(select(func.min(search_entries.c.id))) or 0)
-        numbered = [{"id": lowest - number, **entry} for number, entry in enumerate(entries, 1)]
-        kind = postgresql if connection.dialect.name == "postgresql" else sqlite
-        connection.execute(
-            kind.insert(search_entries).on_conflict_do_nothing(index_elements=["chat_id", "place"]), numbered
-        )
-    connection.execute(update(search_backlog).values(below=page[-1].id))
-    return len(page)
 
 
 def _fts5(query: Query, chat_terms: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from roomcast.api.dialects import agui_routes, ai_sdk, probe
 from roomcast.api.mark_routes import mark_router
 from roomcast.api.routes import router
+from roomcast.api.search_routes import search_router
 from roomcast.api.turn_routes import turn_router
 from roomcast.auth.scopes import ServiceScope
 from support.api_client import bearer, open_api, problem
@@ -19,7 +20,7 @@ from support.api_client import bearer, open_api, problem
 PUBLIC = {"/health", "/api/config"}
 ROUTES = [
     (route.path, method)
-    for each in (router, turn_router, mark_router, agui_routes.router, ai_sdk.router, probe.router)
+    for each in (router, turn_router, mark_router, search_router, agui_routes.router, ai_sdk.router, probe.router)
     for route in each.routes
     if isinstance(route, APIRoute) and route.path not in PUBLIC
     for method in route.methods

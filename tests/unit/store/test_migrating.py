@@ -25,6 +25,14 @@ from support.backend import database_options
 from support.postgres_server import PostgresServer
 
 
+def is_described(_object: object, name: str | None, *_: object) -> bool:
+    """Whether SQLAlchemy can describe it; it knows neither virtual tables nor indexes of expressions."""
+    return not str(name).startswith(("search_terms", "ix_search_terms"))
+
+
+COMPARED: dict[str, Any] = {"compare_type": True, "include_object": is_described}
+
+
 def test_head_is_the_newest_script() -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -35,7 +43,7 @@ async def test_the_migrations_create_the_schema_that_the_code_expects(tmp_path: 
     await migrate(database_options(tmp_path))
     engine = create_engine(f"sqlite:///{tmp_path / 'roomcast.db'}")
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts=COMPARED)
         assert compare_metadata(context, METADATA) == []
     engine.dispose()
 
@@ -45,7 +53,7 @@ async def test_the_migrations_create_the_same_schema_on_postgresql(postgres: Pos
     await migrate(options)
     engine = create_engine(options.url.replace("postgresql", "postgresql+psycopg", 1))
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts=COMPARED)
         assert compare_metadata(context, METADATA) == []
         collated = (
             "SELECT count(*) FROM information_schema.columns WHERE column_name LIKE '%%id' AND collation_name = 'C'"

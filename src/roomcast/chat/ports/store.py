@@ -198,8 +198,8 @@ class SessionStore(Protocol):
 class SearchStore(Protocol):
     """The index of the last versions of all messages with a text. Every method may raise `StoreUnavailable`.
 
-    A message is in the index once its transaction has committed: a new one, the end of an answer, a new version in place
-    of the earlier one. A deletion removes it.
+    A message is in the index once its transaction has committed: a new one, the end of an answer, a new version, which
+    replaces the earlier one. A deletion removes it.
     """
 
     async def search(

@@ -117,6 +117,8 @@ export interface Contract {
   ResumeAnswer: ResumeAnswer;
   ResumeAnswerAck: ResumeAnswerAck;
   Resync: Resync;
+  SearchHit: SearchHit;
+  SearchPage: SearchPage;
   SendMessage: SendMessage;
   ServerToClientEvents: ServerToClientEvents;
   SessionToken: SessionToken;
@@ -995,6 +997,41 @@ export interface Resync {
   epoch: string;
   seq: number;
   reset: boolean;
+}
+/**
+ * One message that matches a search, in its last version.
+ *
+ * Attributes:
+ *     chat_title: The title of its chat.
+ *     place: Its place in the chat, as in its message.
+ *     time: When it was sent.
+ *     snippet: A part of its text, at the first match.
+ *     matches: The matches in the snippet, ascending: pairs of start and end, in UTF-16 code units as in JavaScript.
+ */
+export interface SearchHit {
+  chatId: string;
+  chatTitle: string | null;
+  messageId: string;
+  place: number;
+  role: 'USER' | 'AI';
+  userId: string | null;
+  time: string;
+  snippet: string;
+  matches: [unknown, unknown][];
+}
+/**
+ * The response of ``GET /api/search``: the newest messages first.
+ *
+ * Attributes:
+ *     hits: The messages; fewer than ``limit``, or none, do not mean that this is the last page.
+ *     next_cursor: The ``cursor`` of the next page; null on the last page.
+ *     complete: Whether all messages are indexed. After an upgrade from a version without search, older messages are
+ *         found only once they are indexed.
+ */
+export interface SearchPage {
+  hits: SearchHit[];
+  nextCursor: string | null;
+  complete: boolean;
 }
 /**
  * The body of ``POST /api/chat/messages``.
