@@ -89,6 +89,7 @@ async def read_by_filter_and_text(store: Store) -> None:
     for text in ("hello", "hel world 你好"):
         for chat_id, member in ((None, "ann"), ("c", "ann"), (None, None)):
             await store.search.search(parse_query(text), chat_id=chat_id, member=member, before=99, limit=10)
+    await store.chats.members("c", 10)
     assert not await store.search.index_more()
     assert await store.search.complete()
 
@@ -125,7 +126,6 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for before_seq, after_seq in ((None, None), (5, None), (None, 1)):
             await chats.messages("c", before=before_seq, after=after_seq, limit=10)
         await read_by_filter_and_text(store)
-        await chats.members("c", 10)
         await chats.unpublished(10, "c")
         await chats.first_unpublished("c")
         turn = await turns.claim_turn(START, START)

@@ -9,6 +9,7 @@ import './styles/base.css';
 import './styles/controls.css';
 import './styles/shell.css';
 import './styles/sidebar.css';
+import './styles/search.css';
 import './styles/conversation.css';
 
 const root = document.getElementById('root');

@@ -14,6 +14,7 @@ import type {
   MessagePage,
   MessageVersions,
   ReadCursors,
+  SearchPage,
   SendMessage,
   Turn,
 } from './generated/contract.ts';
@@ -113,9 +114,17 @@ export class RoomcastApi {
     return this.#request('POST', '/api/chats', { body: chat });
   }
 
-  /** One page of messages, ascending by place: the newest page, or the page before or after a place (exclusive). */
-  listMessages(chatId: string, page: { before?: number; after?: number; limit?: number } = {}): Promise<MessagePage> {
+  /** One page of messages, ascending by place: the newest page, or that before or after a place; of all or some authors. */
+  listMessages(
+    chatId: string,
+    page: { before?: number; after?: number; limit?: number; role?: 'USER' | 'AI'; author?: string } = {},
+  ): Promise<MessagePage> {
     return this.#request('GET', pathOf(chatId, 'messages'), { query: page });
+  }
+
+  /** Messages of the user's chats, or of one chat, that have all words of `q`, newest first. */
+  search(q: string, page: { chatId?: string; limit?: number; cursor?: string } = {}): Promise<SearchPage> {
+    return this.#request('GET', '/api/search', { query: { q, ...page } });
   }
 
   /** One page of events after a cursor (`after` is a seq, `epoch` its epoch). */

@@ -17,7 +17,7 @@ export {
   RoomcastError,
   TokenError,
 } from './errors.ts';
-export type { Config } from './generated/contract.ts';
+export type { Config, SearchHit, SearchPage } from './generated/contract.ts';
 export type * as contract from './generated/contract.ts';
 export { INITIAL_PRESENCE, type PresenceSnapshot } from './participants.ts';
 export type { Clock, GatewaySocket, GatewaySocketOptions, Runtime } from './runtime.ts';

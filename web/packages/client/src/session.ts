@@ -57,6 +57,9 @@ export interface ChatSnapshot {
   readonly sendsAgainAt: Date | null;
 }
 
+/** Pages that `loadTo` loads: 2,000 messages with the usual size of a page. */
+const MAX_PAGES = 40;
+
 /** The snapshot of a chat before its first subscription, without `chatId`. */
 export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
   messages: [],
@@ -302,6 +305,17 @@ export class ChatSession {
     } catch (error) {
       this.#updateLog({ type: 'older-failed', error: toRoomcastError(error) });
     }
+  }
+
+  /** Loads older pages until the message at a place is loaded, at most `MAX_PAGES`. False: it is not. */
+  async loadTo(place: number): Promise<boolean> {
+    for (let page = 0; page < MAX_PAGES; page++) {
+      const before = this.#log.confirmed[0]?.place ?? null;
+      if (before === null || before <= place) break;
+      await this.loadOlder();
+      if (this.#log.confirmed[0]?.place === before) break; // a failure, or another load is running
+    }
+    return this.#log.confirmed.some((message) => message.place === place);
   }
 
   /**

@@ -5,5 +5,6 @@ export { useConnection, useConnectionState } from './use-connection.ts';
 export { useChat, type UseChatOptions, type UseChatResult } from './use-chat.ts';
 export { useChats, type UseChatsResult } from './use-chats.ts';
 export { usePresence, useTyping } from './use-participants.ts';
+export { useSearch, type UseSearchResult } from './use-search.ts';
 export { useMessageListener } from './use-message-listener.ts';
 export { useChatWebSocket, type UseChatWebSocketResult, useWebSocket, type UseWebSocketResult } from './guide-hooks.ts';

@@ -47,6 +47,8 @@ export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
   versions: (messageId: string) => Promise<readonly ChatEntry[]>;
   /** Loads the page of messages before the oldest loaded one. Never rejects: a failure is reported in `error`. */
   loadOlder: () => Promise<void>;
+  /** Loads older pages until the message at a place is loaded; false: it is too far back, or a page failed. */
+  loadTo: (place: number) => Promise<boolean>;
   /** Sends typing notifications. Call with true on each keystroke, with false when the field is empty. Never throws. */
   setTyping: (typing: boolean) => void;
 }
@@ -95,6 +97,7 @@ function actionsOf(session: ChatSession | null): Actions {
     replies: async (messageId) => chat().replies(messageId),
     versions: async (messageId) => chat().versions(messageId),
     loadOlder: () => session?.loadOlder() ?? Promise.resolve(),
+    loadTo: (place) => session?.loadTo(place) ?? Promise.resolve(false),
     setTyping: (typing) => session?.setTyping(typing),
   };
 }

@@ -9,11 +9,15 @@ import { useStrings } from '../i18n/language.ts';
 import { rules } from '../generated/rules.ts';
 import { excessLength, toContent } from '../text/input.ts';
 import { Icon } from '../ui/Icon.tsx';
+import { MentionList } from './MentionList.tsx';
+import { useMentions } from './useMentions.ts';
 import { useDraft } from './useDraft.ts';
 
 interface Props {
   readonly userId: string;
   readonly chatId: string;
+  /** Names that can be mentioned. */
+  readonly people: readonly string[];
   readonly onSend: (content: string) => void;
   /** Called on each change of the text; `typing` is false if the text is blank. */
   readonly onTyping: (typing: boolean) => void;
@@ -31,11 +35,14 @@ function isComposing(event: KeyboardEvent): boolean {
   return event.nativeEvent.isComposing || event.keyCode === 229;
 }
 
-export function Composer({ userId, chatId, onSend, onTyping, onStop, replyTo, onCancelReply }: Props) {
+export function Composer({ userId, chatId, people, onSend, onTyping, onStop, replyTo, onCancelReply }: Props) {
   const { conversation: words, answer, marks } = useStrings();
   const [draft, setDraft] = useDraft(userId, chatId);
   const field = useRef<HTMLTextAreaElement>(null);
   const hint = useId();
+  const listId = useId();
+  const mentions = useMentions(field, people, setDraft);
+  const suggests = mentions.names.length > 0;
   const content = toContent(draft);
   const over = excessLength(content, rules.content);
   const sendable = content !== '' && over === 0;
@@ -57,6 +64,7 @@ export function Composer({ userId, chatId, onSend, onTyping, onStop, replyTo, on
     if (!sendable) return;
     onSend(content);
     setDraft('');
+    mentions.close();
     field.current?.focus();
   }
 
@@ -71,6 +79,7 @@ export function Composer({ userId, chatId, onSend, onTyping, onStop, replyTo, on
   }
 
   function onKeyDown(event: KeyboardEvent): void {
+    if (!isComposing(event) && mentions.onKey(event)) return;
     if (event.key === 'Escape' && replyTo !== null) onCancelReply();
     if (event.key !== 'Enter' || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
@@ -88,6 +97,9 @@ export function Composer({ userId, chatId, onSend, onTyping, onStop, replyTo, on
         </p>
       )}
       <div className="composer__box">
+        {suggests && (
+          <MentionList id={listId} names={mentions.names} active={mentions.active} onChoose={mentions.choose} />
+        )}
         <textarea
           ref={field}
           id="composer"
@@ -100,7 +112,14 @@ export function Composer({ userId, chatId, onSend, onTyping, onStop, replyTo, on
           aria-describedby={hint}
           aria-invalid={over > 0}
           enterKeyHint="send"
-          onChange={(event) => onChange(event.target.value)}
+          aria-haspopup="listbox"
+          {...(suggests && { 'aria-controls': listId, 'aria-activedescendant': `${listId}-${mentions.active}` })}
+          onChange={(event) => {
+            onChange(event.target.value);
+            mentions.update(event.target);
+          }}
+          onSelect={(event) => mentions.update(event.currentTarget)}
+          onBlur={mentions.close}
           onKeyDown={onKeyDown}
         />
         {onStop !== null && content === '' ? (

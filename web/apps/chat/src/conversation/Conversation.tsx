@@ -8,11 +8,13 @@ import { Notice } from '../shell/Notice.tsx';
 import { usePageVisible } from '../ui/usePageVisible.ts';
 import { type ChatActions, ChatActionsContext, LoadedMessages } from './actions.ts';
 import { Composer } from './Composer.tsx';
+import { peopleOf } from './mentions.ts';
 import { MessageList } from './MessageList.tsx';
 import { Pins } from './Pins.tsx';
 import { RateLimitLine } from './RateLimitLine.tsx';
 import { Skeleton } from './Skeleton.tsx';
 import { TypingLine } from './TypingLine.tsx';
+import { useShownMessage } from './useShownMessage.ts';
 import { useScrollAnchor } from './useScrollAnchor.ts';
 
 interface Props {
@@ -32,8 +34,9 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
   useEffect(() => {
     if (visible && shown > 0) onRead(chatId, shown);
   }, [visible, chatId, shown, onRead]);
-  const { conversation: words, chats: chatWords, errors } = useStrings();
+  const { conversation: words, chats: chatWords, errors, search } = useStrings();
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
+  const unreachable = useShownMessage(chat.status === 'ready', chat.messages, chat.loadTo);
   const [failure, setFailure] = useState<unknown>(null);
   const [replied, setReplied] = useState<ChatEntry | null>(null);
   const { retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage } = chat;
@@ -120,6 +123,11 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
         <>
           <TypingLine userIds={chat.typingUsers} />
           {chat.sendsAgainAt !== null && <RateLimitLine sendsAgainAt={chat.sendsAgainAt} />}
+          {unreachable && (
+            <p className="failure" role="status">
+              {search.unreachable}
+            </p>
+          )}
           {failure !== null && (
             <p className="failure" role="alert">
               {describeError(failure, errors)}
@@ -128,6 +136,7 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
           <Composer
             userId={me}
             chatId={chatId}
+            people={peopleOf(chat.messages, chat.presence.online, me)}
             onSend={send}
             onTyping={chat.setTyping}
             replyTo={replied}

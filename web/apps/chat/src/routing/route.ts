@@ -47,6 +47,22 @@ export function openHome(): void {
   listeners.notify();
 }
 
+/** Opens a chat at the message with a place. */
+export function openMessage(chatId: string, place: number): void {
+  window.history.pushState(null, '', `${chatPath(chatId)}#m${place}`);
+  listeners.notify();
+}
+
+/** The fragment of the address. */
+export function useTarget(): string {
+  return useSyncExternalStore(listeners.subscribe, () => window.location.hash);
+}
+
+export function placeIn(hash: string): number | null {
+  const digits = /^#m(\d{1,15})$/.exec(hash)?.[1];
+  return digits === undefined ? null : Number(digits);
+}
+
 /** Opens a chat without a new history entry. */
 export function redirectToChat(chatId: string): void {
   window.history.replaceState(null, '', chatPath(chatId));

@@ -16,6 +16,7 @@ import { identity } from '../identity/identity.ts';
 import { signOut } from '../identity/signOut.ts';
 import { BASE_PATH } from '../routing/base.ts';
 import { LOBBY, openChat, openHome, parsePath, redirectToChat, usePath } from '../routing/route.ts';
+import { Search } from '../search/Search.tsx';
 import { Header } from './Header.tsx';
 import { Notice } from './Notice.tsx';
 import { Sidebar } from './Sidebar.tsx';
@@ -81,6 +82,7 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
         onClose={drawer.hide}
         onSignOut={() => void signOut(userId, words.identity, signIn)}
       >
+        <Search chats={list.chats} onOpen={drawer.hide} />
         <NewChat onCreate={createChat} />
         <ChatList
           chats={list.chats.filter(({ archived }) => !archived)}

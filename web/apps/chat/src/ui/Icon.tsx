@@ -6,6 +6,7 @@ const shapes = {
   menu: <path d="M4 7h16M4 12h16M4 17h10" />,
   close: <path d="m6 6 12 12M18 6 6 18" />,
   more: <path d="M6 12h.01M12 12h.01M18 12h.01" strokeWidth="3" />,
+  search: <path d="M15.5 15.5 20 20M17 10.5a6.5 6.5 0 1 1-13 0 6.5 6.5 0 0 1 13 0Z" />,
   plus: <path d="M12 5v14M5 12h14" />,
   down: <path d="M12 5v14m0 0 6-6m-6 6-6-6" />,
   link: <path d="M10 14a4 4 0 0 0 5.7 0l3-3a4 4 0 0 0-5.7-5.7l-1 1M14 10a4 4 0 0 0-5.7 0l-3 3a4 4 0 0 0 5.7 5.7l1-1" />,

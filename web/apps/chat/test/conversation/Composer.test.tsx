@@ -13,6 +13,7 @@ function show(chatId = 'lobby', userId = 'ann') {
   const onSend = vi.fn<(content: string) => void>();
   const view = render(
     <Composer
+      people={['ai', 'bob', '小明']}
       userId={userId}
       chatId={chatId}
       onSend={onSend}

@@ -52,6 +52,7 @@ beforeEach(() => {
     pin: vi.fn(() => Promise.resolve()),
     pins: vi.fn(() => Promise.resolve([])),
     replies: vi.fn(() => Promise.resolve([])),
+    loadTo: vi.fn(() => Promise.resolve(true)),
     loadOlder: vi.fn(() => Promise.resolve()),
   };
 });
