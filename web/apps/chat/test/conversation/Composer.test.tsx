@@ -135,3 +135,27 @@ test('the field is focused on mount, except on touch devices', () => {
   show();
   expect(document.activeElement).not.toBe(field());
 });
+
+test('Enter completes a mention, and neither sends nor completes while an input method composes', () => {
+  const { onSend } = show();
+  type('你好@');
+  expect(screen.queryByTestId('mentions')).not.toBeNull();
+  fireEvent.keyDown(field(), { key: 'Enter', isComposing: true });
+  expect(field().value).toBe('你好@');
+  fireEvent.keyDown(field(), { key: 'ArrowDown' });
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  expect(field().value).toBe('你好@bob ');
+  expect(screen.queryByTestId('mentions')).toBeNull();
+  expect(onSend).not.toHaveBeenCalled();
+  fireEvent.keyDown(field(), { key: 'Enter' });
+  expect(onSend).toHaveBeenCalledWith('你好@bob');
+});
+
+test('Escape and the end of the word close the suggestions', () => {
+  show();
+  type('@a');
+  fireEvent.keyDown(field(), { key: 'Escape' });
+  expect(screen.queryByTestId('mentions')).toBeNull();
+  type('@ai ');
+  expect(screen.queryByTestId('mentions')).toBeNull();
+});
