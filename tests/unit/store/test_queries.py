@@ -82,6 +82,8 @@ async def exercise_reads(store: Store, message_id: str) -> None:
     assert await store.chats.is_sent("c", "k")
     for chat_id, actor_id in ((None, None), ("c", None), (None, "ann")):
         await store.chats.acts(9, 9, chat_id, actor_id)
+
+
 async def read_by_filter_and_text(store: Store) -> None:
     for only in (MessageFilter(role="AI"), MessageFilter(role="USER"), MessageFilter(author="ann")):
         for before_seq, after_seq in ((5, None), (None, 1)):
