@@ -22,8 +22,10 @@ from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
 from roomcast.auth.options import ALGORITHM, AUDIENCE, ISSUER
 from roomcast.auth.scopes import SERVICE, ServiceScope, claim_of
+from roomcast.chat.rights import RIGHTS, Right
 from roomcast.cli.commands import app as commands
 from roomcast.contract.errors import ErrorCode
+from roomcast.contract.events import MemberRole
 from roomcast.contract.schema import build_schema
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ LINK: Final = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 CODES: Final[dict[ErrorCode, str]] = {
     ErrorCode.BAD_REQUEST: "The request is not valid HTTP or JSON. Correct the program.",
     ErrorCode.UNAUTHORIZED: "The token is missing, wrong or expired. Connect again with a new one.",
-    ErrorCode.FORBIDDEN: "The user is not a member, or may not do this.",
+    ErrorCode.FORBIDDEN: "The user is not a member, or its role does not permit this.",
     ErrorCode.NOT_FOUND: "The path does not exist.",
     ErrorCode.CHAT_NOT_FOUND: "The chat does not exist. Create it with `POST /api/chats`.",
     ErrorCode.CHAT_ARCHIVED: "The chat is archived, so it is read-only. Take it back from the archive first.",
@@ -55,6 +57,12 @@ CODES: Final[dict[ErrorCode, str]] = {
     ErrorCode.ADDITION_LIMIT: "The user added others to chats too often. Wait for `Retry-After` seconds.",
     ErrorCode.MESSAGE_NOT_FOUND: "The chat has no such message.",
     ErrorCode.TURN_NOT_FOUND: "The chat has no such turn.",
+    ErrorCode.MUTED: "The user cannot write in this chat until the time in the text.",
+    ErrorCode.BANNED: "The user cannot become a member of this chat until a moderator ends the ban.",
+    ErrorCode.LAST_OWNER: "The chat would have members, but no owner. Make another member an owner first.",
+    ErrorCode.MEMBER_NOT_FOUND: "The user is not a member of this chat.",
+    ErrorCode.INVITE_NOT_FOUND: "The invite link was revoked, has expired or is used up. Ask for a new one.",
+    ErrorCode.TOO_MANY_ENTRIES: "The chat has too many bans or invite links. End or revoke one first.",
     ErrorCode.TOO_MANY_MARKS: "The message has too many reactions, or the chat too many pinned messages.",
     ErrorCode.ANSWER_ACTIVE: "The chat answers another message, and its `whenActive` is `reject`. Try again later.",
     ErrorCode.MESSAGE_REFUSED: "The moderation refuses the text; `detail` is its reason. Change the text.",
@@ -275,6 +283,12 @@ def _claims() -> str:
     ) + (f"\n\nThe algorithm is `{ALGORITHM}`. A header with `kid`, `crit`, `jku`, `x5u` or `jwk` is rejected.")
 
 
+def _rights() -> str:
+    roles = list(MemberRole)
+    rows = [(str(right), *("yes" if role in RIGHTS[right] else "" for role in roles)) for right in Right]
+    return _table(("", *(f"`{role}`" for role in roles)), rows)
+
+
 def _rest_routes() -> str:
     document = openapi()
     parts = []
@@ -314,6 +328,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "error-codes": _error_codes,
     "claims": _claims,
     "rest-routes": _rest_routes,
+    "rights": _rights,
     "rest-models": _rest_models,
     "realtime": lambda: reference(roomcast.realtime),
     "asyncapi-link": lambda: "[asyncapi.json](asyncapi.json)",

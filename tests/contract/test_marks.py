@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, Command, DeleteMessage, EndTurn, NewChat, Pin, React, StartTurn
-from roomcast.chat.errors import AnswerActive, ChatNotFound, MessageNotFound, NotAllowed, NotAMember, TooManyMarks
+from roomcast.chat.errors import AnswerActive, ChatNotFound, MessageNotFound, NotAMember, RightMissing, TooManyMarks
 from roomcast.chat.model import Ending, StoredMessage
 from roomcast.contract.events import EventType, TurnReason, TurnStatus
 from roomcast.store.opening import Store, open_store
@@ -156,9 +156,9 @@ async def test_commands_for_a_message_that_arrive_with_its_deletion_do_not_resto
     assert (message.deleted, message.content, message.reactions) == (True, "", {})
 
 
-async def test_only_the_author_and_a_service_delete_a_message(store: Store) -> None:
+async def test_only_the_author_a_moderator_and_a_service_delete_a_message(store: Store) -> None:
     message_id = await send(store, user_id="ann")
-    with pytest.raises(NotAllowed):
+    with pytest.raises(RightMissing):
         await store.chats.commit(DeleteMessage("c", message_id, START, "bob"))
     assert await store.chats.commit(DeleteMessage("c", message_id, START)) is not None
 

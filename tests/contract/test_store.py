@@ -18,7 +18,7 @@ from roomcast.chat.errors import AdditionLimitReached, ChatExists, ChatNotFound,
 from roomcast.chat.model import ChatPosition, StoredMember
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
-from roomcast.contract.events import EventType, LastMessage
+from roomcast.contract.events import EventType, LastMessage, MemberRole
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
@@ -194,6 +194,7 @@ async def test_a_member_change_takes_a_seq_unless_it_changes_nothing(store: Chat
         "seq": 2,
         "userId": "bob",
         "actorId": None,
+        "role": "member",
         "time": "2026-01-02T03:04:05.678Z",
     }
     assert await store.commit(change("bob", MemberAction.ADD)) is None
@@ -456,7 +457,7 @@ async def test_a_member_that_is_added_again_counts_again(store: ChatStore) -> No
         assert await turn(MemberAction.REMOVE)
     with pytest.raises(AdditionLimitReached):
         await turn(MemberAction.ADD)
-    assert await store.members("c", 9) == [StoredMember("eve", START)]
+    assert await store.members("c", 9) == [StoredMember("eve", START, MemberRole.OWNER)]
     assert await turn(MemberAction.ADD, actor=None)
     assert await turn(MemberAction.REMOVE)
 

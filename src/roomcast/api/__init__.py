@@ -12,6 +12,7 @@ May import: auth, chat, contract, observability, realtime.requests.origins, real
 | ``mark_routes`` | the endpoints that delete, react to and pin messages |
 | ``event_routes`` | the endpoints for other applications: events in chats |
 | ``read_routes`` | the endpoints for what users have read |
+| ``member_routes`` | the endpoints for members, roles, mutes, bans and invite links |
 | ``sign_in_routes`` | sign-in by OpenID Connect, the session of a browser |
 | ``audit_routes`` | the audit log |
 | ``session_routes`` | the caller, sign-out |

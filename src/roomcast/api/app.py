@@ -28,6 +28,7 @@ from roomcast.api.durations import Key, RequestDurations, empty_durations
 from roomcast.api.event_routes import event_router
 from roomcast.api.internal_routes import internal_router
 from roomcast.api.mark_routes import mark_router
+from roomcast.api.member_routes import member_router
 from roomcast.api.middleware import Checks, RequestChecks
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
@@ -42,17 +43,24 @@ from roomcast.api.turn_routes import turn_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
     AnswerActive,
+    Banned,
     ChatArchived,
     ChatError,
     ChatExists,
     ChatNotFound,
+    InviteNotFound,
+    LastOwner,
+    MemberNotFound,
     MessageNotFound,
     MessageRefused,
     ModerationUnavailable,
+    Muted,
     NotAllowed,
     NotAMember,
     RateLimitReached,
+    RightMissing,
     StoreUnavailable,
+    TooManyEntries,
     TooManyMarks,
     TurnNotFound,
     UnknownResponder,
@@ -72,6 +80,13 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     ChatNotFound: (404, ErrorCode.CHAT_NOT_FOUND),
     NotAMember: (403, ErrorCode.FORBIDDEN),
     NotAllowed: (403, ErrorCode.FORBIDDEN),
+    RightMissing: (403, ErrorCode.FORBIDDEN),
+    Muted: (403, ErrorCode.MUTED),
+    Banned: (403, ErrorCode.BANNED),
+    LastOwner: (409, ErrorCode.LAST_OWNER),
+    MemberNotFound: (404, ErrorCode.MEMBER_NOT_FOUND),
+    InviteNotFound: (404, ErrorCode.INVITE_NOT_FOUND),
+    TooManyEntries: (409, ErrorCode.TOO_MANY_ENTRIES),
     ChatExists: (409, ErrorCode.CHAT_EXISTS),
     UnknownResponder: (422, ErrorCode.INVALID),
     MessageNotFound: (404, ErrorCode.MESSAGE_NOT_FOUND),
@@ -186,6 +201,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         chat_router,
         turn_router,
         mark_router,
+        member_router,
         read_router,
         event_router,
         search_router,
@@ -261,7 +277,7 @@ def _with_cors(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
         app = CORSMiddleware(
             app,
             allow_origins=origins,
-            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=("Authorization", "Content-Type", "traceparent", "X-Request-Id"),
             expose_headers=("Retry-After", "X-Request-Id"),
         )

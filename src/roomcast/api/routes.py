@@ -23,7 +23,6 @@ from roomcast import __version__
 from roomcast.api.callers import CurrentCaller
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
-from roomcast.chat.commands import MemberAction
 from roomcast.chat.encoding import encode_message
 from roomcast.chat.model import Caller, ChatPosition, ChatState, Committed, MessageFilter, StoredChat
 from roomcast.chat.ports import Tracer
@@ -283,26 +282,3 @@ async def list_messages(
             b"true" if read.has_more else b"false",
         )
     )
-
-
-@router.get("/api/chats/{chat_id}/members", response_model=rest.MemberPage, tags=["members"])
-async def list_members(request: Request, caller: CurrentCaller, chat_id: ChatId) -> Response:
-    """List the members of a chat."""
-    members = await services_of(request).reader.members(caller, chat_id)
-    return as_json(
-        rest.MemberPage(members=[rest.Member(user_id=member.user_id, added_at=member.added_at) for member in members])
-    )
-
-
-@router.put("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
-async def add_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: NewUserId) -> Response:
-    """Add a member. Every member may do this; adding an existing member changes nothing."""
-    await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.ADD, trace_of(request))
-    return Response(status_code=204)
-
-
-@router.delete("/api/chats/{chat_id}/members/{user_id:path}", status_code=204, tags=["members"])
-async def remove_member(request: Request, caller: CurrentCaller, chat_id: ChatId, user_id: UserId) -> Response:
-    """Remove a member. Every member may remove any member or leave; removing a non-member changes nothing."""
-    await services_of(request).writer.change_member(caller, chat_id, user_id, MemberAction.REMOVE, trace_of(request))
-    return Response(status_code=204)

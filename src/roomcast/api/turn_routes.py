@@ -20,7 +20,7 @@ turn_router = APIRouter(responses=PROBLEMS, tags=["answers"])
 
 @turn_router.put("/api/chats/{chat_id}/ai", response_model=rest.Chat)
 async def change_ai(request: Request, caller: CurrentCaller, chat_id: ChatId, settings: rest.AiSettings) -> Response:
-    """Change how a chat answers, from the next message on. Every member may do this."""
+    """Change how a chat answers, from the next message on."""
     services = services_of(request)
     return as_json(chat_body(await services.writer.change_ai(caller, chat_id, settings), services))
 
@@ -48,13 +48,13 @@ async def list_versions(request: Request, caller: CurrentCaller, chat_id: ChatId
 
 @turn_router.post("/api/chats/{chat_id}/turns/{turn_id}/stop", response_model=Turn)
 async def stop_turn(request: Request, caller: CurrentCaller, chat_id: ChatId, turn_id: TurnId) -> Response:
-    """Stop an answer; its text so far is kept. Every member may do this. An ended turn is returned unchanged."""
+    """Stop an answer; its text so far is kept. An ended turn is returned unchanged."""
     turn = await services_of(request).turns.stop(caller, chat_id, turn_id)
     return as_json(turn.to_contract())
 
 
 @turn_router.post("/api/chats/{chat_id}/turns/{turn_id}/regenerate", status_code=201, response_model=Turn)
 async def regenerate(request: Request, caller: CurrentCaller, chat_id: ChatId, turn_id: TurnId) -> Response:
-    """Answer the message of a turn again, as a new version of the answer. Every member may do this."""
+    """Answer the message of a turn again, as a new version of the answer."""
     turn = await services_of(request).turns.regenerate(caller, chat_id, turn_id)
     return as_json(turn.to_contract(), 201)

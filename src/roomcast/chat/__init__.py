@@ -11,6 +11,8 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``keeping`` | use cases: rename, archive and delete a chat |
 | ``search_terms`` | the terms of a text that a search finds, snippets |
 | ``searching`` | use case: search messages |
+| ``rights`` | what the members of a chat may do, by role |
+| ``managing`` | use cases: roles, mutes, bans, invite links |
 | ``marking`` | use cases: delete, react to and pin a message |
 | ``feed`` | use case: read the events of all chats |
 | ``custom_events`` | use case: store events of other applications |

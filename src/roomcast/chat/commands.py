@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.model import ChatAi, Committed, CursorMoved, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
-from roomcast.contract.events import Role
+from roomcast.contract.events import MemberRole, Role
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -216,6 +216,7 @@ class ChangeAi(Command[None]):
     Raises:
         ChatNotFound: the chat does not exist.
         NotAMember: ``member`` is not a member of the chat.
+        RightMissing: the role of ``member`` does not permit it.
     """
 
     chat_id: str
@@ -279,13 +280,17 @@ class NewMemberChange(Command[Committed | None]):
 
     Attributes:
         actor_id: The user that makes the change; None for a service, and while authentication is off.
-        member: The user that must be a member of the chat at the commit; None skips the check.
+        member: The user that must have the right to do it at the commit, or leaves; None skips the check.
         limits: Limits of the actor's additions; None: no limits. Not used without an actor.
         trace: W3C ``traceparent`` of the request.
+        role: The role of an added member.
 
     Raises:
         ChatNotFound: the chat does not exist.
         NotAMember: ``member`` is not a member of the chat.
+        RightMissing: the role of ``member`` does not permit it.
+        Banned: the user to add is banned.
+        LastOwner: ``member`` is not None, and the chat would have members, but no owner.
         AdditionLimitReached: the actor added users too often.
     """
 
@@ -296,6 +301,118 @@ class NewMemberChange(Command[Committed | None]):
     created_at: datetime
     member: str | None = None
     limits: AdditionLimits | None = None
+    trace: str | None = None
+    role: MemberRole = MemberRole.MEMBER
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMember(Command[Committed | None]):
+    """A new role or mute of a member. Returns None if the change has no effect.
+
+    Attributes:
+        member: The user that must have the right to do it at the commit; None skips the check.
+        role: The new role; None keeps the role.
+        mutes: Whether ``muted_until`` is to be set.
+        muted_until: Until when the member cannot write; None, or a time before ``at``: the member can.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        RightMissing: the role of ``member`` does not permit it, or the user is an owner, which cannot be muted.
+        MemberNotFound: the user is not a member.
+        LastOwner: ``member`` is not None, and the chat would have members, but no owner.
+    """
+
+    chat_id: str
+    user_id: str
+    at: datetime
+    member: str | None = None
+    role: MemberRole | None = None
+    mutes: bool = False
+    muted_until: datetime | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ban(Command[Committed | None]):
+    """A user may not become a member, or may again. Returns the removal if the user was a member.
+
+    Attributes:
+        member: The user that must have the right to do it at the commit; None skips the check.
+        adds: False ends the ban.
+        until: When the ban ends; None: when it is ended.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        RightMissing: the role of ``member`` does not permit it.
+        LastOwner: ``member`` is not None, and the chat would have members, but no owner.
+        TooManyEntries: the chat has `MAX_BANS` bans.
+    """
+
+    chat_id: str
+    user_id: str
+    adds: bool
+    at: datetime
+    member: str | None = None
+    until: datetime | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvite(Command[None]):
+    """A link through which users become members.
+
+    Attributes:
+        id: The SHA-256 of its token in hexadecimal.
+        member: The user that must have the right to do it at the commit; None skips the check.
+        role: The role of those that join.
+        expires_at: Until when users can join; None: no limit.
+        max_uses: How many users can join; None: no limit.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        RightMissing: the role of ``member`` does not permit it.
+        TooManyEntries: the chat has `MAX_INVITES` links.
+    """
+
+    chat_id: str
+    id: str
+    role: MemberRole
+    at: datetime
+    member: str | None = None
+    expires_at: datetime | None = None
+    max_uses: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeInvite(Command[None]):
+    """Deletes a link; it need not exist.
+
+    Raises:
+        ChatNotFound, NotAMember, RightMissing: as for `NewInvite`.
+    """
+
+    chat_id: str
+    id: str
+    at: datetime
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptInvite(Command[Committed | None]):
+    """A user becomes a member through a link. Returns None if the user is one already; that uses nothing up.
+
+    Raises:
+        InviteNotFound: the chat has no such link, or it has expired or is used up.
+        Banned: the user is banned.
+    """
+
+    chat_id: str
+    id: str
+    user_id: str
+    at: datetime
     trace: str | None = None
 
 
@@ -315,13 +432,13 @@ class DeleteMessage(Command[Committed | None]):
     """Erases the text of a message in all its versions, also in the stored events. Returns None if it is deleted.
 
     Attributes:
-        member: As in `NewMessage`. Must be the author of the message.
+        member: As in `NewMessage`. Must be the author of the message, or have the right to delete any.
 
     Raises:
         ChatNotFound: the chat does not exist.
         NotAMember: ``member`` is not a member of the chat.
         MessageNotFound: the chat has no such message.
-        NotAllowed: ``member`` is not the author.
+        RightMissing: the role of ``member`` does not permit it.
         AnswerActive: the message is being answered, or is an answer that is not finished.
     """
 
@@ -430,6 +547,9 @@ class MarkRead(Command[CursorMoved | None]):
     member: str | None = None
 
 
+#: Limits of the lists of a chat.
+MAX_BANS = 1_000
+MAX_INVITES = 100
 #: Limits of the marks, which pages of messages carry.
 MAX_EMOJI = 20
 MAX_REACTIONS = 500

@@ -6,6 +6,13 @@ The hierarchy::
     ├── ChatNotFound          the chat does not exist or is hidden from the caller
     ├── NotAMember            the user is not a member; raised only where the chat's existence may be disclosed
     ├── NotAllowed            the caller may not do this in any chat
+    ├── RightMissing          the caller's role in the chat does not permit this
+    ├── Muted                 the caller may not write in the chat until a time
+    ├── Banned                the user may not become a member
+    ├── LastOwner             the chat would have members, but no owner
+    ├── MemberNotFound        the chat has no such member
+    ├── InviteNotFound        there is no such link, or it is no longer valid
+    ├── TooManyEntries        the chat has too many bans or links
     ├── UnknownResponder      the server has no such responder
     ├── ChatExists            the id is taken
     ├── ChatArchived          the chat is read-only
@@ -50,6 +57,52 @@ class NotAMember(ChatError):
 
 class NotAllowed(ChatError):
     """The caller may not do this in any chat; the text says why."""
+
+
+class RightMissing(ChatError):
+    """The caller's role in the chat does not permit this."""
+
+    def __init__(self, role: str, right: str) -> None:
+        super().__init__(f"as {role} of this chat you may not {right}")
+
+
+class Muted(ChatError):
+    """The caller may not write in the chat until a time."""
+
+    def __init__(self, until: str) -> None:
+        super().__init__(f"you are muted in this chat until {until}")
+
+
+class Banned(ChatError):
+    """The user may not become a member of the chat."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"user {user_id!r} is banned from this chat; a moderator can end the ban")
+
+
+class LastOwner(ChatError):
+    """The chat would have members, but no owner."""
+
+    def __init__(self) -> None:
+        super().__init__("the chat needs an owner while it has other members; make one of them an owner first")
+
+
+class MemberNotFound(ChatError):
+    """The chat has no such member."""
+
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"user {user_id!r} is not a member of this chat")
+
+
+class InviteNotFound(ChatError):
+    """There is no such link, or it has expired or is used up."""
+
+    def __init__(self) -> None:
+        super().__init__("this invite link is not valid: it was revoked, has expired or is used up; ask for a new one")
+
+
+class TooManyEntries(ChatError):
+    """The chat has as many bans, or links, as it may have."""
 
 
 class UnknownResponder(ChatError):

@@ -1,4 +1,4 @@
-"""The use cases that mark a stored message: delete it, react to it, pin it. Every member may react and pin.
+"""The use cases that mark a stored message: delete it, react to it, pin it.
 
 Layer: chat.
 """
@@ -23,6 +23,7 @@ class Marking:
     Raises:
         ChatNotFound: the chat does not exist or is hidden from the caller.
         MessageNotFound: the chat has no such message.
+        RightMissing: the caller's role does not permit it; for the message of another author, to delete it.
         StoreUnavailable: the change may or may not have been made; repeat it.
     """
 
@@ -32,10 +33,9 @@ class Marking:
         self._clock = clock or SystemClock()
 
     async def delete(self, caller: Caller, chat_id: str, message_id: str, trace: str | None = None) -> bool:
-        """Delete a message in all its versions. Only its author may; a service may delete any.
+        """Delete a message in all its versions. Moderators and services may delete any.
 
         Raises:
-            NotAllowed: the caller is not the author.
             AnswerActive: the message is being answered, or is an answer that is not finished.
         """
         member = caller.restricted_user_id

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from roomcast.contract import events as contract
-from roomcast.contract.events import EventType, LastMessage, Role, TurnReason, TurnStatus
+from roomcast.contract.events import EventType, LastMessage, MemberRole, Role, TurnReason, TurnStatus
 from roomcast.contract.tenants import DEFAULT_TENANT, tenant_of
 
 
@@ -210,10 +210,56 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class StoredMember:
-    """One member of a chat."""
+    """One member of a chat.
+
+    Attributes:
+        muted_until: Until when the member cannot write, which may be past; None: the member can.
+    """
 
     user_id: str
     added_at: datetime
+    role: MemberRole = MemberRole.MEMBER
+    muted_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBan:
+    """A user that may not become a member.
+
+    Attributes:
+        actor_id: The user that banned it; None for a service.
+        until: When the ban ends, which may be past; None: when it is ended.
+    """
+
+    user_id: str
+    actor_id: str | None
+    banned_at: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInvite:
+    """An invite link; see `commands.NewInvite`.
+
+    Attributes:
+        actor_id: The user that created it; None for a service.
+        uses: How many users have joined through it.
+    """
+
+    chat_id: str
+    id: str
+    actor_id: str | None
+    role: MemberRole
+    created_at: datetime
+    expires_at: datetime | None
+    max_uses: int | None
+    uses: int
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether a user can join through it now."""
+        return (self.expires_at is None or self.expires_at > now) and (
+            self.max_uses is None or self.uses < self.max_uses
+        )
 
 
 @dataclass(frozen=True, slots=True)

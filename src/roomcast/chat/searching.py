@@ -13,6 +13,7 @@ from roomcast.chat.errors import ChatNotFound
 from roomcast.chat.model import Caller, SearchHit
 from roomcast.chat.ports import ChatStore, SearchStore
 from roomcast.chat.search_terms import Snippet, find_snippet, parse_query
+from roomcast.contract.tenants import tenant_of
 from roomcast.contract.text import MAX_SEQ
 
 #: Reads of the index for one page. A read may return messages that have the terms, but not beside each other.
@@ -62,6 +63,8 @@ class ChatSearch:
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         member = caller.restricted_user_id
+        if chat_id is not None and tenant_of(chat_id) != caller.tenant:
+            raise ChatNotFound(chat_id)
         if chat_id is not None and not caller.trusted:
             access = await self._chats.access(chat_id, member, None)
             if not access.exists or not (caller.service or access.is_member):
@@ -78,6 +81,9 @@ class ChatSearch:
                 if len(hits) == limit:
                     return SearchRead(hits, position, complete)
                 position = hit.position
+                # Only for services: users are members of chats of their tenant.
+                if tenant_of(hit.chat_id) != caller.tenant:
+                    continue
                 if (snippet := find_snippet(hit.content, query)) is not None:
                     hits.append((hit, snippet))
             if len(found) <= limit:

@@ -100,7 +100,7 @@ class Turns:
         self._publishing.wake_worker()
 
     async def stop(self, caller: Caller, chat_id: str, turn_id: str) -> StoredTurn:
-        """Stop a turn, which every member may do, and return it as it is now; an ended turn stays as it is.
+        """Stop a turn, and return it as it is now; an ended turn stays as it is.
 
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
@@ -129,7 +129,7 @@ class Turns:
         return await self._store.active_turn(chat_id)
 
     async def regenerate(self, caller: Caller, chat_id: str, turn_id: str) -> StoredTurn:
-        """Answer the message of a turn again, as a new version, and return the new turn. Every member may do this.
+        """Answer the message of a turn again, as a new version, and return the new turn.
 
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.

@@ -19,6 +19,7 @@ from roomcast.chat.custom_events import CustomEvents
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable, UnknownResponder
 from roomcast.chat.ids import new_id
 from roomcast.chat.keeping import Keeping
+from roomcast.chat.managing import Managing
 from roomcast.chat.marking import Marking
 from roomcast.chat.mentions import mentions
 from roomcast.chat.model import Caller, ChatAi, Committed, StoredChat
@@ -26,6 +27,7 @@ from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import ChatStore, Clock, RateLimiter, SystemClock
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
 from roomcast.chat.rates import LimitName
+from roomcast.contract.events import MemberRole
 from roomcast.contract.moderation import Review
 from roomcast.contract.rest import AiSettings, CreateChat, EditMessage, OpenDirectChat, SendMessage
 from roomcast.contract.tenants import qualify, tenant_of
@@ -73,6 +75,7 @@ class ChatWriter:
         marks: The use cases that mark stored messages.
         custom_events: The use case that stores events of other applications.
         keeping: The use cases that rename, archive and delete a chat.
+        managing: The use cases of those that manage a chat.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class ChatWriter:
         self.marks = Marking(store, self._publishing, clock)
         self.custom_events = CustomEvents(store, self._publishing, clock)
         self.keeping = Keeping(store, self._publishing, clock)
+        self.managing = Managing(store, self._publishing, clock)
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
         self._authors = RecentAuthors(max_chats=1_000, max_authors=2)
@@ -106,6 +110,8 @@ class ChatWriter:
         Raises:
             MessageNotFound: the chat has no message ``command.reply_to``.
             NotAllowed: the caller may not write as AI, or as the user ``command.user_id``.
+            RightMissing: the caller's role does not permit it.
+            Muted: the caller is muted in the chat.
             RateLimitReached: the caller, or all users of the chat, write too often.
             MessageRefused, ModerationUnavailable: the moderation refuses the text, or is away.
             ChatNotFound: the chat does not exist or is hidden from the caller.
@@ -165,9 +171,10 @@ class ChatWriter:
         )
 
     async def change_ai(self, caller: Caller, chat_id: str, settings: AiSettings) -> StoredChat:
-        """Change how a chat answers, which every member may do, and return the chat.
+        """Change how a chat answers, and return the chat.
 
         Raises:
+            RightMissing: the caller's role does not permit it.
             ChatNotFound: the chat does not exist or is hidden from the caller.
             StoreUnavailable: the change may or may not have been made; retry.
         """
@@ -182,7 +189,7 @@ class ChatWriter:
         return chat
 
     async def create_chat(self, caller: Caller, command: CreateChat) -> StoredChat:
-        """Create a chat. With authentication on, a user that creates a chat is its first member.
+        """Create a chat. With authentication on, a user that creates a chat is its first member, and its owner.
 
         Raises:
             NotAllowed: a user chose the id, and the answer would disclose whether a chat with that id exists.
@@ -211,11 +218,20 @@ class ChatWriter:
         return await self.keeping.open_direct(caller, command.user_id, command.acting_user_id, self._options.additions)
 
     async def change_member(
-        self, caller: Caller, chat_id: str, user_id: str, action: MemberAction, trace: str | None = None
+        self,
+        caller: Caller,
+        chat_id: str,
+        user_id: str,
+        action: MemberAction,
+        trace: str | None = None,
+        role: MemberRole = MemberRole.MEMBER,
     ) -> bool:
-        """Add or remove a member, which every member may do. Returns whether the membership changed.
+        """Add or remove a member, or leave. Returns whether the membership changed.
 
         Raises:
+            RightMissing: the caller's role does not permit it.
+            Banned: the user to add is banned.
+            LastOwner: the chat would have members, but no owner.
             ChatNotFound: the chat does not exist or is hidden from the caller.
             AdditionLimitReached: the caller added users too often.
             StoreUnavailable: the change may or may not have been made; retry.
@@ -229,6 +245,7 @@ class ChatWriter:
             member=caller.restricted_user_id,
             limits=self._options.additions,
             trace=trace,
+            role=role,
         )
         try:
             committed = await self._publishing.commit(self._store.commit(change))

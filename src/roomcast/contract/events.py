@@ -44,6 +44,16 @@ class EventType(StrEnum):
     CUSTOM = "custom"
     CHAT_CHANGED = "chat-changed"
     CHAT_DELETED = "chat-deleted"
+    MEMBER_UPDATED = "member-updated"
+
+
+class MemberRole(StrEnum):
+    """The role of a member in a chat; what each may do is in `roomcast.chat.rights`."""
+
+    OWNER = "owner"
+    MODERATOR = "moderator"
+    MEMBER = "member"
+    READER = "reader"
 
 
 #: Replaces ``new-msg`` at the end of a turn for sockets that joined with ``stream: true``.
@@ -239,6 +249,33 @@ class MemberChange(Stored):
     actor_id: UserId | None
 
 
+class MemberAdded(MemberChange):
+    """``member-added``. Events of earlier versions have no role; it is ``member`` then."""
+
+    role: MemberRole = MemberRole.MEMBER
+
+
+class MemberRemoved(MemberChange):
+    """``member-removed``. Events of earlier versions do not say whether the member was banned."""
+
+    banned: bool = False
+
+
+class MemberUpdate(Stored):
+    """``member-updated``: the role or the mute of a member changed.
+
+    Attributes:
+        role: The role from now on.
+        muted_until: Until when the member cannot write; null: the member is not muted.
+        actor_id: As in `MemberChange`.
+    """
+
+    user_id: UserId
+    role: MemberRole
+    muted_until: Timestamp | None
+    actor_id: UserId | None
+
+
 class MessageDeleted(Stored):
     """``msg-deleted``: the message at a place, in all its versions, has no text any more.
 
@@ -418,8 +455,8 @@ class StoredEventKind(NamedTuple):
 #: Every type of stored event. ``new-msg`` is the guide's name. Members that are added see a chat that is new to them.
 STORED_EVENTS: Final[dict[EventType, StoredEventKind]] = {
     EventType.MESSAGE_CREATED: StoredEventKind("new-msg", Message, announced=True),
-    EventType.MEMBER_ADDED: StoredEventKind("member-added", MemberChange, announced=True),
-    EventType.MEMBER_REMOVED: StoredEventKind("member-removed", MemberChange),
+    EventType.MEMBER_ADDED: StoredEventKind("member-added", MemberAdded, announced=True),
+    EventType.MEMBER_REMOVED: StoredEventKind("member-removed", MemberRemoved),
     EventType.TURN_CHANGED: StoredEventKind("ai-status", AiStatus),
     EventType.TOOL_CALLED: StoredEventKind("ai-tool", AiTool),
     EventType.MESSAGE_DELETED: StoredEventKind("msg-deleted", MessageDeleted),
@@ -428,6 +465,7 @@ STORED_EVENTS: Final[dict[EventType, StoredEventKind]] = {
     EventType.CUSTOM: StoredEventKind("custom", CustomEvent),
     EventType.CHAT_CHANGED: StoredEventKind("chat-changed", ChatChange),
     EventType.CHAT_DELETED: StoredEventKind("chat-deleted", ChatDeleted),
+    EventType.MEMBER_UPDATED: StoredEventKind("member-updated", MemberUpdate),
 }
 #: Every other event that the gateway emits: not stored, and without a seq of its own.
 EPHEMERAL_EVENTS: Final[dict[str, type[Output]]] = {

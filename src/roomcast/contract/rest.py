@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from roomcast.contract.events import LastMessage, Message, Role
+from roomcast.contract.events import LastMessage, MemberRole, Message, Role
 from roomcast.contract.model import Input, Output
 from roomcast.contract.text import (
     ChatId,
@@ -18,6 +18,8 @@ from roomcast.contract.text import (
     CustomEventId,
     CustomEventName,
     Epoch,
+    InviteId,
+    InviteToken,
     MessageId,
     ModelName,
     NewContent,
@@ -34,6 +36,8 @@ MAX_MEMBERS_AT_CREATION = 256
 MAX_CUSTOM_EVENTS = 100
 MAX_EVENT_DATA_BYTES = 32_768
 MAX_EVENT_DATA_DEPTH = 32
+#: Ten years.
+MAX_SECONDS = 315_360_000
 
 
 class SendMessage(Input):
@@ -325,11 +329,109 @@ class MessagePage(Output):
     has_more: bool
 
 
+class UpdateMember(Input):
+    """The body of ``PATCH /api/chats/{id}/members/{userId}``: a new role, a mute, or both.
+
+    Attributes:
+        muted_for: Seconds from now in which the member cannot write; 0 ends a mute. An owner cannot be muted.
+    """
+
+    role: Annotated[MemberRole, Field(strict=False)] | None = None
+    muted_for: Annotated[int, Field(ge=0, le=MAX_SECONDS)] | None = None
+
+
+class CreateInvite(Input):
+    """The body of ``POST /api/chats/{id}/invites``.
+
+    Attributes:
+        role: The role of those that join through the link.
+        expires_in: Seconds until the link is invalid; null: no limit.
+        max_uses: How many users can join through it; null: no limit.
+    """
+
+    role: Annotated[MemberRole, Field(strict=False)] = MemberRole.MEMBER
+    expires_in: Annotated[int, Field(ge=1, le=MAX_SECONDS)] | None = None
+    max_uses: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
 class Member(Output):
-    """One member of a chat."""
+    """One member of a chat.
+
+    Attributes:
+        muted_until: Until when the member cannot write, which may be past; null: the member can.
+    """
 
     user_id: UserId
     added_at: Timestamp
+    role: MemberRole
+    muted_until: Timestamp | None
+
+
+class Ban(Output):
+    """A user that may not become a member.
+
+    Attributes:
+        actor_id: The user that banned it; null for a service.
+        until: When the ban ends; null: when it is ended.
+    """
+
+    user_id: UserId
+    actor_id: UserId | None
+    banned_at: Timestamp
+    until: Timestamp | None
+
+
+class BanList(Output):
+    """The response of ``GET /api/chats/{id}/bans``: ascending by user id."""
+
+    bans: list[Ban]
+
+
+class Invite(Output):
+    """An invite link.
+
+    Attributes:
+        actor_id: The user that created it; null for a service.
+        expires_at: Until when users can join; null: no limit.
+        max_uses: How many users can join; null: no limit.
+        uses: How many users have joined.
+    """
+
+    id: InviteId
+    actor_id: UserId | None
+    role: MemberRole
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    max_uses: int | None
+    uses: int
+
+
+class NewInvite(Invite):
+    """The response of ``POST /api/chats/{id}/invites``. The token is not stored: it cannot be read later."""
+
+    token: InviteToken
+
+
+class InviteList(Output):
+    """The response of ``GET /api/chats/{id}/invites``."""
+
+    invites: list[Invite]
+
+
+class InvitePreview(Output):
+    """The response of ``GET /api/invites/{token}``.
+
+    Attributes:
+        title: The title of the chat; null: it has none.
+        members: The number of its members.
+        role: The role of those that join.
+        chat_id: The chat, if the caller is a member; else null.
+    """
+
+    title: str | None
+    members: int
+    role: MemberRole
+    chat_id: ChatId | None
 
 
 class MessageVersions(Output):

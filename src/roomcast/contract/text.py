@@ -145,6 +145,12 @@ TurnId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=
 #: Id of a message.
 MessageId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=TURN_ID)]
 
+#: Id of an invite link: the SHA-256 of its token in hexadecimal.
+InviteId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{64}$")]
+
+#: Token of an invite link.
+InviteToken = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_-]{32}$")]
+
 # The blocks of Unicode with emoji, skin tones and flags.
 _EMOJI: Final = (
     r"\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff"

@@ -62,7 +62,7 @@ def run_batch(
             ruled.append((index, command, rule))
     loaded = statements.load(connection, needs, lineage) if needs.chats else LoadedRows()
     load_versions(connection, needs, loaded, lineage)
-    load_further(connection, _further(loaded, ruled), loaded)
+    load_further(connection, _further(needs, loaded, ruled), loaded)
     work = Work(loaded, lineage)
     for index, command, rule in ruled:
         try:
@@ -79,9 +79,9 @@ def run_batch(
     return outcomes
 
 
-def _further(loaded: LoadedRows, ruled: Sequence[tuple[int, Command[Any], Rule]]) -> Needs:
+def _further(needs: Needs, loaded: LoadedRows, ruled: Sequence[tuple[int, Command[Any], Rule]]) -> Needs:
     """What the rules need besides the loaded rows."""
-    further = Needs()
+    further = Needs(counts=needs.counts, owners=needs.owners)
     for _, command, rule in ruled:
         if rule.follow is not None:
             rule.follow(further, loaded, command)

@@ -35,9 +35,11 @@ from roomcast.chat.model import (
     ChatPosition,
     ChatState,
     MessageFilter,
+    StoredBan,
     StoredChat,
     StoredCursor,
     StoredEvent,
+    StoredInvite,
     StoredMember,
     StoredMessage,
 )
@@ -48,8 +50,21 @@ from roomcast.store.access import AccessReads
 from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES, REPLIES, VERSIONS
-from roomcast.store.rows import AnyRow, from_ms, to_event, to_listed_chat, to_message
-from roomcast.store.tables import audit, chats, epochs, events, members, mentions, messages, outbox, pins, reads
+from roomcast.store.rows import AnyRow, from_ms, maybe_time, to_event, to_invite, to_listed_chat, to_member, to_message
+from roomcast.store.tables import (
+    audit,
+    bans,
+    chats,
+    epochs,
+    events,
+    invites,
+    members,
+    mentions,
+    messages,
+    outbox,
+    pins,
+    reads,
+)
 from roomcast.store.writer import Writer, WriterOptions
 
 #: Marks that one query counts.
@@ -308,14 +323,37 @@ class SqlChatStore(Writer):
 
     async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
         """See the port."""
-        query = (
-            select(members.c.user_id, members.c.added_at)
-            .where(members.c.chat_id == chat_id)
-            .order_by(members.c.user_id)
-            .limit(limit)
-        )
+        query = select(members).where(members.c.chat_id == chat_id).order_by(members.c.user_id).limit(limit)
         rows = await self._database.fetch(query)
-        return [StoredMember(row.user_id, from_ms(row.added_at)) for row in rows]
+        return [to_member(row) for row in rows]
+
+    async def member(self, chat_id: str, user_id: str) -> StoredMember | None:
+        """See the port."""
+        query = select(members).where(members.c.chat_id == chat_id, members.c.user_id == user_id)
+        rows = await self._database.fetch(query)
+        return to_member(rows[0]) if rows else None
+
+    async def member_count(self, chat_id: str) -> int:
+        """See the port."""
+        query = select(func.count().label("size")).select_from(members).where(members.c.chat_id == chat_id)
+        (row,) = await self._database.fetch(query)
+        size: int = row.size
+        return size
+
+    async def bans(self, chat_id: str) -> Sequence[StoredBan]:
+        """See the port."""
+        rows = await self._database.fetch(select(bans).where(bans.c.chat_id == chat_id).order_by(bans.c.user_id))
+        return [StoredBan(row.user_id, row.actor_id, from_ms(row.banned_at), maybe_time(row.until)) for row in rows]
+
+    async def invites(self, chat_id: str) -> Sequence[StoredInvite]:
+        """See the port."""
+        query = select(invites).where(invites.c.chat_id == chat_id).order_by(invites.c.id)
+        return [to_invite(row) for row in await self._database.fetch(query)]
+
+    async def invite(self, invite_id: str) -> StoredInvite | None:
+        """See the port."""
+        rows = await self._database.fetch(select(invites).where(invites.c.id == invite_id))
+        return to_invite(rows[0]) if rows else None
 
     async def acts(
         self, before: int, limit: int, chat_id: str | None, actor_id: str | None, tenant: str = DEFAULT_TENANT

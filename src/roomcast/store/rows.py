@@ -14,8 +14,17 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from roomcast.chat.model import ChatAi, ChatState, StoredChat, StoredEvent, StoredMessage, StoredTurn
-from roomcast.contract.events import LastMessage, TurnReason, TurnStatus
+from roomcast.chat.model import (
+    ChatAi,
+    ChatState,
+    StoredChat,
+    StoredEvent,
+    StoredInvite,
+    StoredMember,
+    StoredMessage,
+    StoredTurn,
+)
+from roomcast.contract.events import LastMessage, MemberRole, TurnReason, TurnStatus
 
 #: A row whose columns depend on the statement.
 AnyRow = Row[*tuple[Any, ...]]
@@ -32,6 +41,30 @@ def to_ms(moment: datetime) -> int:
 def from_ms(milliseconds: int) -> datetime:
     """Convert milliseconds since 1970 to an aware datetime in UTC."""
     return _START + milliseconds * _MILLISECOND
+
+
+def maybe_time(milliseconds: int | None) -> datetime | None:
+    """The same for a column that may be NULL."""
+    return None if milliseconds is None else from_ms(milliseconds)
+
+
+def to_member(row: AnyRow) -> StoredMember:
+    """Convert a row of ``members``."""
+    return StoredMember(row.user_id, from_ms(row.added_at), MemberRole(row.role), maybe_time(row.muted_until))
+
+
+def to_invite(row: AnyRow) -> StoredInvite:
+    """Convert a row of ``invites``."""
+    return StoredInvite(
+        chat_id=row.chat_id,
+        id=row.id,
+        actor_id=row.actor_id,
+        role=MemberRole(row.role),
+        created_at=from_ms(row.created_at),
+        expires_at=maybe_time(row.expires_at),
+        max_uses=row.max_uses,
+        uses=row.uses,
+    )
 
 
 _DEFAULTS: Final = ChatAi()

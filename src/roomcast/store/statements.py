@@ -41,9 +41,11 @@ from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message, 
 from roomcast.store.rules.exchange import Changes, LastVersion, LoadedRows, Needs, Row, TurnKeys
 from roomcast.store.rules.turns import ACTIVE, Question, TurnRow
 from roomcast.store.tables import (
+    bans,
     chats,
     custom_events,
     events,
+    invites,
     members,
     mentions,
     messages,
@@ -51,6 +53,7 @@ from roomcast.store.tables import (
     pins,
     reactions,
     reads,
+    search_entries,
     turns,
 )
 
@@ -179,6 +182,10 @@ _ERASE: Final = (
 )
 _CHANGE_CHAT: Final = update(chats).where(chats.c.id == bindparam("chat"))
 _any_version = messages.alias("any_version")
+# The role is part of the text, so that PostgreSQL uses the index of owners.
+_OWNERS: Final = select(members.c.user_id).where(
+    members.c.chat_id == bindparam("chat"), members.c.role == literal_column("'owner'")
+)
 _VERSIONS: Final = (
     select(
         _any_version.c.id.label("key"),
@@ -365,7 +372,9 @@ def load_versions(connection: Connection, needs: Needs, loaded: LoadedRows, line
 
 
 def load_further(connection: Connection, needs: Needs, loaded: LoadedRows) -> None:
-    """Add rows of any table, and numbers of rows, to the loaded rows."""
+    """Add rows of any table, numbers of rows, and owners to the loaded rows."""
+    for chat_id in needs.owners:
+        loaded.owners[chat_id] = set(connection.execute(_OWNERS, {"chat": chat_id}).scalars())
     for table, first in needs.counts:
         column = next(iter(table.primary_key))
         loaded.counts[table, first] = connection.scalar(select(func.count()).where(column == first)) or 0
@@ -392,7 +401,7 @@ def write_changed(connection: Connection, changes: Changes) -> None:
 #: Rows that a deleted chat loses at once; its messages and events, which may be many, are erased in steps.
 _OF_CHAT: Final = [
     delete(table).where(table.c.chat_id == bindparam("chat"))
-    for table in (turns, members, pins, reactions, custom_events, reads, mentions)
+    for table in (turns, members, bans, invites, pins, reactions, custom_events, reads, mentions, search_entries)
 ]
 _UNSENT: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("head"))
 

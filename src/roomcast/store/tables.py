@@ -49,6 +49,7 @@ _UNPLACED = text("position IS NULL")
 _PLACED = text("position IS NOT NULL")
 _AUTHORS = text("user_id IS NOT NULL")
 _ANSWERS = text("role = 'AI'")
+_OWNERS = text("role = 'owner'")
 
 epochs: Final = Table(
     "epochs",
@@ -146,8 +147,43 @@ members: Final = Table(
     Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
     Column("user_id", _ID, primary_key=True),
     Column("added_at", BigInteger, nullable=False),
+    # A `contract.events.MemberRole`. Earlier versions do not write it.
+    Column("role", String(16), nullable=False, server_default="member"),
+    Column("muted_until", BigInteger),
     # Finds the chats of a user.
     Index("ix_members_user_id", "user_id", "chat_id"),
+    # Finds the owners of a chat.
+    Index("ix_members_owners", "chat_id", "user_id", sqlite_where=_OWNERS, postgresql_where=_OWNERS),
+)
+
+# Users that may not become members.
+bans: Final = Table(
+    "bans",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+    Column("actor_id", _ID),
+    Column("banned_at", BigInteger, nullable=False),
+    # NULL: until the ban is ended.
+    Column("until", BigInteger),
+)
+
+# Links through which users become members.
+invites: Final = Table(
+    "invites",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    # The SHA-256 of the token in hexadecimal.
+    Column("id", _ID, primary_key=True),
+    Column("actor_id", _ID),
+    Column("role", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # NULL: no limit, also of the next.
+    Column("expires_at", BigInteger),
+    Column("max_uses", Integer),
+    Column("uses", Integer, nullable=False),
+    # Finds the chat of a link.
+    Index("ix_invites_id", "id", unique=True),
 )
 
 # One direct chat for each two users, the lesser one first.

@@ -18,6 +18,7 @@ from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
 from roomcast.contract import events as contract
 from roomcast.contract.events import STORED_EVENTS, EventType, TurnReason, TurnStatus
 from roomcast.contract.tenants import SEPARATOR
+from roomcast.contract.events import STORED_EVENTS, EventType, MemberRole, TurnReason, TurnStatus
 from support.backend import START
 
 _LOCAL_IDS = st.text(st.characters(exclude_characters=SEPARATOR, codec="utf-8"), min_size=1, max_size=20)
@@ -71,10 +72,13 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     EventType.MEMBER_REMOVED: {"user_id": "u", "actor_id": "v"},
     EventType.CHAT_CHANGED: {"title": "t", "archived": True, "user_id": "u"},
     EventType.CHAT_DELETED: {"user_id": None},
+    EventType.MEMBER_ADDED: {"user_id": "u", "actor_id": None, "role": MemberRole.READER},
+    EventType.MEMBER_REMOVED: {"user_id": "u", "actor_id": "v", "banned": True},
     EventType.TURN_CHANGED: {"place": 7, "version": 3, "turn": StoredTurn("t", "m").to_contract()},
     EventType.TOOL_CALLED: {"turn_id": "t", "tool_call_id": "call-1", "tool_name": "weather"},
     EventType.MESSAGE_DELETED: {"place": 7, "message_id": "m", "user_id": "u"},
     EventType.REACTION_CHANGED: {"place": 7, "message_id": "m", "emoji": "👍", "added": True, "user_id": "u"},
+    EventType.MEMBER_UPDATED: {"user_id": "u", "role": MemberRole.OWNER, "muted_until": START, "actor_id": None},
     EventType.PIN_CHANGED: {"place": 7, "message_id": "m", "pinned": True, "user_id": None},
     EventType.CUSTOM: {"id": "e-1", "name": "order.shipped", "data": {"count": 2, "tags": ["é"]}},
 }

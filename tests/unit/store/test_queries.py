@@ -17,9 +17,12 @@ from sqlalchemy import create_engine, event
 
 from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import (
+    AcceptInvite,
+    Ban,
     CallTool,
     ChangeAi,
     ChangeChat,
+    ChangeMember,
     CustomEvent,
     DeleteChat,
     DeleteMessage,
@@ -29,11 +32,13 @@ from roomcast.chat.commands import (
     MemberAction,
     NewChat,
     NewCustomEvents,
+    NewInvite,
     NewMemberChange,
     NewVersion,
     OpenDirect,
     Pin,
     React,
+    RevokeInvite,
     StartTurn,
     StopTurn,
 )
@@ -42,7 +47,7 @@ from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter
 from roomcast.chat.search_terms import parse_query
 from roomcast.contract.cursor import Cursor
-from roomcast.contract.events import TurnStatus
+from roomcast.contract.events import MemberRole, TurnStatus
 from roomcast.contract.internal import EndedSession
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
@@ -97,6 +102,7 @@ async def read_by_filter_and_text(store: Store) -> None:
 
 
 async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:  # noqa: PLR0915 - one call after the other
+async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) -> None:  # noqa: PLR0915 - a list
     """Calls every method of both ports; ``listen`` is called when the store is open."""
     async with open_store(options) as store:
         listen(store)
@@ -128,6 +134,18 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for before_seq, after_seq in ((None, None), (5, None), (None, 1)):
             await chats.messages("c", before=before_seq, after=after_seq, limit=10)
         await read_by_filter_and_text(store)
+        await chats.members("c", 10)
+        await chats.member("c", "ann")
+        await chats.member_count("c")
+        await chats.commit(ChangeMember("c", "bob", START, "ann", MemberRole.READER))
+        await chats.commit(Ban("c", "bob", True, START, "ann"))
+        await chats.bans("c")
+        await chats.commit(Ban("c", "bob", False, START, "ann"))
+        await chats.commit(NewInvite("c", "i", MemberRole.MEMBER, START, "ann"))
+        await chats.invites("c")
+        await chats.invite("i")
+        await chats.commit(AcceptInvite("c", "i", "bob", START))
+        await chats.commit(RevokeInvite("c", "i", START, "ann"))
         await chats.unpublished(10, "c")
         await chats.first_unpublished("c")
         turn = await turns.claim_turn(START, START)
@@ -243,8 +261,12 @@ async def test_a_page_of_chats_costs_no_look_up_of_messages_for_the_other_chats(
 POPULATE = """
     INSERT INTO chats (id, created_at, last_activity_at, last_seq)
         SELECT 'chat-' || n, 0, n, 20 FROM generate_series(1, 2000) n;
-    INSERT INTO members (chat_id, user_id, added_at)
-        SELECT 'chat-' || n, 'user-' || u, 0 FROM generate_series(1, 2000) n, generate_series(1, 5) u;
+    INSERT INTO members (chat_id, user_id, added_at, role)
+        SELECT 'chat-' || n, 'user-' || u, 0, CASE WHEN u = 1 THEN 'owner' ELSE 'member' END
+        FROM generate_series(1, 2000) n, generate_series(1, 5) u;
+    INSERT INTO bans (chat_id, user_id, banned_at) SELECT chat_id, user_id, 0 FROM members;
+    INSERT INTO invites (chat_id, id, role, created_at, uses) SELECT chat_id, chat_id || user_id, 'member', 0, 0
+        FROM members;
     INSERT INTO events (chat_id, seq, epoch_id, type, payload, created_at)
         SELECT 'chat-' || n, s, 1, 'message.created', repeat('x', 200)::bytea, 0
         FROM generate_series(1, 2000) n, generate_series(1, 5) s

@@ -20,9 +20,11 @@ from roomcast.chat.model import (
     MessageFilter,
     Renewal,
     SearchHit,
+    StoredBan,
     StoredChat,
     StoredCursor,
     StoredEvent,
+    StoredInvite,
     StoredMember,
     StoredMessage,
     StoredTurn,
@@ -141,6 +143,21 @@ class ChatStore(Writes, Protocol):
 
     async def cursors(self, chat_id: str, limit: int) -> Sequence[StoredCursor]:
         """Up to where users have read a chat, ascending by user id, at most ``limit``."""
+
+    async def member(self, chat_id: str, user_id: str) -> StoredMember | None:
+        """One member; None if the user is not one."""
+
+    async def member_count(self, chat_id: str) -> int:
+        """The number of members of a chat."""
+
+    async def bans(self, chat_id: str) -> Sequence[StoredBan]:
+        """The bans of a chat, ascending by user id."""
+
+    async def invites(self, chat_id: str) -> Sequence[StoredInvite]:
+        """The invite links of a chat, ascending by id."""
+
+    async def invite(self, invite_id: str) -> StoredInvite | None:
+        """One invite link of any chat; None if there is none."""
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """Ids of chats with outbox marks, ascending, greater than ``after``, at most ``limit``."""

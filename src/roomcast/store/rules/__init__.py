@@ -13,7 +13,9 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``custom_events`` | events of applications |
 | ``reads`` | cursors of users, mentions |
 | ``chats`` | new chats, their settings |
-| ``members`` | memberships, and the allowances for additions |
+| ``members`` | memberships, roles, mutes, bans, and the allowances for additions |
+| ``invites`` | invite links |
+| ``rights`` | what a member may do, checked in the transaction |
 | ``turns``, ``turn_commands`` | AI turns: their states; their commands |
 | ``work`` | what rules work with: the loaded rows, and the changes so far |
 | ``recording`` | the chats, events and messages that a batch adds |

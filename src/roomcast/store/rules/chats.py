@@ -10,9 +10,10 @@ from dataclasses import replace
 from roomcast.chat.commands import ChangeAi, ChangeChat, DeleteChat, MarkPublished, MemberAction, NewChat, OpenDirect
 from roomcast.chat.errors import ChatExists
 from roomcast.chat.model import ChatAi, ChatState, Committed, StoredChat, StoredEvent
-from roomcast.contract.events import EventType
+from roomcast.chat.rights import Right
+from roomcast.contract.events import EventType, MemberRole
 from roomcast.store.rows import encode_ai
-from roomcast.store.rules import members
+from roomcast.store.rules import members, rights
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import direct_chats
@@ -25,7 +26,7 @@ def needs_new(needs: Needs, new: NewChat) -> None:
 
 
 def create(work: Work, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...]]:
-    """Create a chat. Its first events add the creator and the members."""
+    """Create a chat. Its first events add the creator, which becomes its owner, and the members."""
     recorder = work.recorder
     if new.id in recorder.chats:
         raise ChatExists(new.id)
@@ -33,7 +34,15 @@ def create(work: Work, new: NewChat) -> tuple[StoredChat, tuple[StoredEvent, ...
     recorder.add_chat(new)
     creator = () if new.creator_id is None else (new.creator_id,)
     added = tuple(
-        members.record(work, new.id, user_id, MemberAction.ADD, new.creator_id, new.created_at)
+        members.record(
+            work,
+            new.id,
+            user_id,
+            MemberAction.ADD,
+            new.creator_id,
+            new.created_at,
+            role=MemberRole.OWNER if user_id == new.creator_id else MemberRole.MEMBER,
+        )
         for user_id in dict.fromkeys((*creator, *new.members))
     )
     return recorder.chats[new.id], added
@@ -73,17 +82,28 @@ def needs_ai(needs: Needs, change: ChangeAi) -> None:
 def change_ai(work: Work, change: ChangeAi) -> None:
     """Change how a chat answers."""
     chat = work.open_chat(change.chat_id, change.member)
+    rights.check(work, change.chat_id, change.member, Right.CHANGE_AI)
     work.recorder.change_chat(replace(chat, ai=change.ai), ai=encode_ai(change.ai))
 
 
 def needs_chat(needs: Needs, command: ChangeChat | DeleteChat) -> None:
     """The rows for `change` and `delete`."""
-    needs.chat(command.chat_id, command.member)
+    rights.needs(needs, command.chat_id, command.member, Right.RENAME_CHAT)
+
+
+def _check(work: Work, chat: StoredChat, member: str | None, right: Right) -> None:
+    """Check a right over the chat. The two users of a direct chat have all of them."""
+    if chat.direct is None:
+        rights.check(work, chat.id, member, right)
 
 
 def change(work: Work, change: ChangeChat) -> Committed | None:
     """Rename a chat, archive it, or take it back."""
     chat = (work.open_chat if change.renames else work.chat)(change.chat_id, change.member)
+    if change.renames:
+        _check(work, chat, change.member, Right.RENAME_CHAT)
+    if change.archived is not None:
+        _check(work, chat, change.member, Right.ARCHIVE_CHAT)
     title = change.title if change.renames else chat.title
     archived = chat.state is ChatState.ARCHIVED if change.archived is None else change.archived
     state = ChatState.ARCHIVED if archived else None
@@ -105,6 +125,7 @@ def change(work: Work, change: ChangeChat) -> Committed | None:
 def delete(work: Work, command: DeleteChat) -> Committed:
     """Delete a chat. Claims of its turns are void from now on."""
     chat, recorder = work.chat(command.chat_id, command.member), work.recorder
+    _check(work, chat, command.member, Right.DELETE_CHAT)
     recorder.emptied[chat.id] = chat.last_seq
     if chat.direct is not None:
         work.delete(direct_chats, *chat.direct)

@@ -51,6 +51,7 @@ class Needs:
         sent: Messages that may be stored already, by chat and ``client_msg_id``.
         rows: Rows of any other table by primary key. They are read after the chats and the users are locked.
         counts: Tables whose rows are counted, with the value of the first column of their primary key.
+        owners: Chats of which all owners are read.
         locks: Users to lock, for rows that belong to no chat.
         last_versions: Messages whose last version is read, without its text, by the id of any version.
         versions: Messages of which all versions are read with their texts, by the id of any version.
@@ -61,6 +62,7 @@ class Needs:
     sent: set[Pair] = field(default_factory=set)
     rows: dict[Table, set[Key]] = field(default_factory=dict)
     counts: set[tuple[Table, str]] = field(default_factory=set)
+    owners: set[str] = field(default_factory=set)
     locks: set[str] = field(default_factory=set)
     last_versions: set[str] = field(default_factory=set)
     versions: set[str] = field(default_factory=set)
@@ -96,6 +98,7 @@ class LoadedRows:
         rows: Rows of other tables by primary key.
         counts: Numbers of rows, by the keys of `Needs.counts`.
         last_versions: The last version of a message by the id of any of its versions.
+        owners: The users that own each chat of `Needs.owners`.
         versions: All versions of a message, ascending, by the id of one of them.
         turns: See `turns.TurnRules`.
         questions: See `turns.TurnRules`.
@@ -107,6 +110,7 @@ class LoadedRows:
     rows: dict[Table, dict[Key, Row]] = field(default_factory=dict)
     counts: dict[tuple[Table, str], int] = field(default_factory=dict)
     last_versions: dict[str, LastVersion] = field(default_factory=dict)
+    owners: dict[str, set[str]] = field(default_factory=dict)
     versions: dict[str, list[StoredMessage]] = field(default_factory=dict)
     turns: Mapping[str, TurnRow] = field(default_factory=dict)
     questions: Mapping[str, Question] = field(default_factory=dict)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 
 from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, MAX_REACTIONS, DeleteMessage, Pin, React
-from roomcast.chat.errors import AnswerActive, MessageNotFound, NotAllowed, TooManyMarks
+from roomcast.chat.errors import AnswerActive, MessageNotFound, TooManyMarks
 from roomcast.chat.model import AuditAction, Committed
+from roomcast.chat.rights import Right
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
+from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import LastVersion, LoadedRows, Needs
 from roomcast.store.rules.reads import erase_mentions
 from roomcast.store.rules.turns import ACTIVE
@@ -47,8 +49,9 @@ def delete(work: Work, command: DeleteMessage) -> Committed | None:
     message = _message(work, command)
     versions = work.versions[command.message_id]
     last = versions[-1]
-    if command.member is not None and (last.role != "USER" or last.user_id != command.member):
-        raise NotAllowed("only its author deletes a message")
+    own = last.role == "USER" and last.user_id == command.member
+    right = Right.DELETE_OWN if own else Right.DELETE_ANY
+    rights.check(work, command.chat_id, command.member, right, command.at)
     if last.deleted:
         return None
     # The answer to an earlier version grows until its worker reads that it has to stop.
@@ -69,6 +72,7 @@ def delete(work: Work, command: DeleteMessage) -> Committed | None:
 def react(work: Work, command: React) -> Committed | None:
     """Add a reaction, or take it back."""
     message = _shown(work, command)
+    rights.check(work, command.chat_id, command.member, Right.REACT, command.at)
     row = work.row(reactions, command.chat_id, message.place)
     users: dict[str, list[str]] = {} if row is None else json.loads(row["users"])
     of_emoji = users.setdefault(command.emoji, [])
@@ -99,6 +103,7 @@ def react(work: Work, command: React) -> Committed | None:
 def pin(work: Work, command: Pin) -> Committed | None:
     """Pin a message, or end that."""
     message = _shown(work, command)
+    rights.check(work, command.chat_id, command.member, Right.PIN, command.at)
     if (work.row(pins, command.chat_id, message.place) is not None) == command.adds:
         return None
     if command.adds:

@@ -1,4 +1,6 @@
-"""The rules for memberships. A user that adds others is limited by allowances (`chat.additions`).
+"""The rules for memberships: members, their roles and mutes, bans.
+
+A user that adds others is limited by allowances (`chat.additions`).
 
 Layer: store.rules.
 """
@@ -9,39 +11,129 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from roomcast.chat.additions import ALL_USERS, AdditionLimits
-from roomcast.chat.commands import MemberAction, NewMemberChange
-from roomcast.chat.errors import NotAllowed
+from roomcast.chat.commands import MAX_BANS, Ban, ChangeMember, MemberAction, NewMemberChange
+from roomcast.chat.errors import Banned, LastOwner, MemberNotFound, NotAllowed, RightMissing, TooManyEntries
 from roomcast.chat.model import AuditAction, Committed, StoredEvent
-from roomcast.contract.events import EventType
-from roomcast.store.rows import to_ms
+from roomcast.chat.rights import PLAIN_ROLES, Right
+from roomcast.contract.events import EventType, MemberRole
+from roomcast.store.rows import from_ms, to_ms
+from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import additions, members, reads
+from roomcast.store.tables import additions, bans, members, reads
 
 
 def needs(needs: Needs, change: NewMemberChange) -> None:
     """The rows for `change`."""
-    needs.chat(change.chat_id, change.member)
+    adds = change.action is MemberAction.ADD
+    rights.needs(needs, change.chat_id, change.member, Right.ADD_MEMBERS if adds else Right.REMOVE_MEMBERS)
     needs.row(members, change.chat_id, change.user_id)
-    if change.action is MemberAction.ADD:
+    if adds:
+        needs.row(bans, change.chat_id, change.user_id)
         needs_additions(needs, change.actor_id, (change.user_id,))
+    else:
+        needs_departure(needs, change.chat_id, change.member)
 
 
 def change(work: Work, change: NewMemberChange) -> Committed | None:
     """Add or remove a member. None: the change has no effect."""
+    chat_id, user_id, member, at = change.chat_id, change.user_id, change.member, change.created_at
     adds = change.action is MemberAction.ADD
     # A member may leave an archived chat.
-    chat = (work.open_chat if adds else work.chat)(change.chat_id, change.member)
+    chat = (work.open_chat if adds else work.chat)(chat_id, member)
     if chat.direct is not None:
         raise NotAllowed("the two users of a direct chat stay its only members; archive or delete it")
-    is_member = work.row(members, change.chat_id, change.user_id) is not None
-    if is_member == adds:
-        return None
+    is_member = work.row(members, chat_id, user_id) is not None
     if adds:
-        charge(work, change.actor_id, (change.user_id,), change.limits, change.created_at)
-    event = record(
-        work, change.chat_id, change.user_id, change.action, change.actor_id, change.created_at, change.trace
+        rights.check(work, chat_id, member, Right.ADD_MEMBERS)
+        check_gives(work, chat_id, member, change.role)
+        if is_member:
+            return None
+        check_not_banned(work, chat_id, user_id, at)
+        charge(work, change.actor_id, (user_id,), change.limits, at)
+    else:
+        if user_id != member:
+            rights.check_over(work, chat_id, member, Right.REMOVE_MEMBERS, user_id)
+        if not is_member:
+            return None
+        check_departure(work, chat_id, member, user_id)
+    event = record(work, chat_id, user_id, change.action, change.actor_id, at, change.trace, change.role)
+    return Committed(event, created=True)
+
+
+def needs_update(needs: Needs, change: ChangeMember) -> None:
+    """The rows for `update`."""
+    needs.chat(change.chat_id, change.member)
+    needs.row(members, change.chat_id, change.user_id)
+    needs_departure(needs, change.chat_id, change.member)
+
+
+def update(work: Work, change: ChangeMember) -> Committed | None:
+    """Change the role or the mute of a member. None: the change has no effect."""
+    chat_id, user_id, member, at = change.chat_id, change.user_id, change.member, change.at
+    work.open_chat(chat_id, member)
+    for right in [Right.CHANGE_ROLES] * (change.role is not None) + [Right.MUTE] * change.mutes:
+        rights.check_over(work, chat_id, member, right, user_id)
+    row = work.row(members, chat_id, user_id)
+    if row is None:
+        raise MemberNotFound(user_id)
+    role = MemberRole(row["role"]) if change.role is None else change.role
+    muted_until: int | None = row["muted_until"]
+    if change.mutes:
+        muted_until = None if change.muted_until is None else to_ms(change.muted_until)
+    if muted_until is not None and muted_until <= to_ms(at):
+        muted_until = None
+    if role is MemberRole.OWNER:
+        if change.mutes and muted_until is not None:
+            raise RightMissing("anyone", "mute an owner; change the role first")
+        muted_until = None
+    if (role, muted_until) == (row["role"], row["muted_until"]):
+        return None
+    if role is not MemberRole.OWNER:
+        check_departure(work, chat_id, member, user_id)
+    work.put(members, chat_id, user_id, added_at=row["added_at"], role=role, muted_until=muted_until)
+    event = work.recorder.add(
+        chat_id,
+        EventType.MEMBER_UPDATED,
+        at,
+        change.trace,
+        user_id=user_id,
+        role=role,
+        muted_until=None if muted_until is None else from_ms(muted_until),
+        actor_id=member,
     )
+    return Committed(event, created=True)
+
+
+def needs_ban(needs: Needs, command: Ban) -> None:
+    """The rows for `ban`."""
+    needs.chat(command.chat_id, command.member)
+    needs.row(members, command.chat_id, command.user_id)
+    needs.row(bans, command.chat_id, command.user_id)
+    needs.counts.add((bans, command.chat_id))
+    needs_departure(needs, command.chat_id, command.member)
+
+
+def ban(work: Work, command: Ban) -> Committed | None:
+    """Ban a user, whose membership ends, or end a ban."""
+    chat_id, user_id, member, at = command.chat_id, command.user_id, command.member, command.at
+    work.chat(chat_id, member)
+    rights.check_over(work, chat_id, member, Right.BAN, user_id)
+    if not command.adds:
+        work.delete(bans, chat_id, user_id)
+        return None
+    if user_id == member:
+        raise RightMissing("anyone", "ban yourself")
+    is_member = work.row(members, chat_id, user_id) is not None
+    if is_member:
+        check_departure(work, chat_id, member, user_id)
+    if work.row(bans, chat_id, user_id) is None and work.count(bans, chat_id) >= MAX_BANS:
+        raise TooManyEntries(f"a chat has at most {MAX_BANS} bans; end one first")
+    until = None if command.until is None else to_ms(command.until)
+    work.put(bans, chat_id, user_id, actor_id=member, banned_at=to_ms(at), until=until)
+    if not is_member:
+        return None
+    event = record(work, chat_id, user_id, MemberAction.REMOVE, member, at, command.trace, banned=True)
     return Committed(event, created=True)
 
 
@@ -53,21 +145,65 @@ def record(
     actor_id: str | None,
     at: datetime,
     trace: str | None = None,
+    role: MemberRole = MemberRole.MEMBER,
+    *,
+    banned: bool = False,
 ) -> StoredEvent:
     """Record a change of a membership and its event."""
     adds = action is MemberAction.ADD
     if adds:
-        work.put(members, chat_id, user_id, added_at=to_ms(at))
+        work.put(members, chat_id, user_id, added_at=to_ms(at), role=role, muted_until=None)
         # What was written before is not unread.
         work.put(reads, chat_id, user_id, seq=work.recorder.next_seq(chat_id))
     else:
         work.delete(members, chat_id, user_id)
         work.delete(reads, chat_id, user_id)
-    event_type = EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED
-    event = work.recorder.add(chat_id, event_type, at, trace, user_id=user_id, actor_id=actor_id)
+    event = work.recorder.add(
+        chat_id,
+        EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED,
+        at,
+        trace,
+        user_id=user_id,
+        actor_id=actor_id,
+        **({"role": role} if adds else {"banned": banned}),
+    )
     act = AuditAction.MEMBER_ADDED if adds else AuditAction.MEMBER_REMOVED
     work.recorder.record_act(act, event, actor_id, user_id)
     return event
+
+
+def check_gives(work: Work, chat_id: str, member: str | None, role: MemberRole) -> None:
+    """Check that a member may give a role to new members."""
+    if role not in PLAIN_ROLES:
+        rights.check(work, chat_id, member, Right.CHANGE_ROLES)
+
+
+def check_not_banned(work: Work, chat_id: str, user_id: str, at: datetime) -> None:
+    """Check that a user may become a member.
+
+    Raises:
+        Banned: the user may not.
+    """
+    row = work.row(bans, chat_id, user_id)
+    if row is not None and (row["until"] is None or row["until"] > to_ms(at)):
+        raise Banned(user_id)
+
+
+def needs_departure(needs: Needs, chat_id: str, member: str | None) -> None:
+    """The rows for `check_departure`."""
+    if member is not None:
+        needs.owners.add(chat_id)
+        needs.counts.add((members, chat_id))
+
+
+def check_departure(work: Work, chat_id: str, member: str | None, user_id: str) -> None:
+    """Check that a user is not the last owner of a chat that has other members. Services are not restricted.
+
+    Raises:
+        LastOwner: it is.
+    """
+    if member is not None and work.owners(chat_id) == {user_id} and work.count(members, chat_id) > 1:
+        raise LastOwner
 
 
 def needs_additions(needs: Needs, actor_id: str | None, user_ids: Collection[str]) -> None:

@@ -11,8 +11,9 @@ from roomcast.chat.commands import NewMessage
 from roomcast.chat.encoding import encode_message
 from roomcast.chat.errors import MessageNotFound
 from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
+from roomcast.chat.rights import Right
 from roomcast.contract.events import EventType
-from roomcast.store.rules import reads
+from roomcast.store.rules import reads, rights
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import messages
@@ -41,7 +42,7 @@ def append(work: Work, new: NewMessage) -> Committed:
     chat = recorder.chats.get(new.chat_id)
     if chat is not None or new.creates is None:
         chat = work.open_chat(new.chat_id, new.member)
-    work.check_member(new.chat_id, new.member)
+    rights.check(work, new.chat_id, new.member, Right.SEND if new.replaces is None else Right.EDIT_OWN, new.created_at)
     ai = chat.ai if chat is not None else (new.creates and new.creates.ai) or ChatAi()
     if new.reply_to is not None:
         original = work.row(messages, new.reply_to)

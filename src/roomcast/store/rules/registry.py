@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from roomcast.chat.commands import (
+    AcceptInvite,
+    Ban,
     CallTool,
     ChangeAi,
     ChangeChat,
+    ChangeMember,
     Command,
     DeleteChat,
     DeleteMessage,
@@ -20,16 +23,18 @@ from roomcast.chat.commands import (
     MarkRead,
     NewChat,
     NewCustomEvents,
+    NewInvite,
     NewMemberChange,
     NewMessage,
     NewVersion,
     OpenDirect,
     Pin,
     React,
+    RevokeInvite,
     StartTurn,
     StopTurn,
 )
-from roomcast.store.rules import chats, custom_events, marks, members, messages, reads, turn_commands
+from roomcast.store.rules import chats, custom_events, invites, marks, members, messages, reads, turn_commands
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
@@ -42,6 +47,11 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     MarkPublished: Rule(chats.needs_nothing, chats.mark_published),
     NewMemberChange: Rule(members.needs, members.change),
     NewCustomEvents: Rule(custom_events.needs, custom_events.append),
+    ChangeMember: Rule(members.needs_update, members.update),
+    Ban: Rule(members.needs_ban, members.ban),
+    NewInvite: Rule(invites.needs_new, invites.create),
+    RevokeInvite: Rule(invites.needs_revoke, invites.revoke),
+    AcceptInvite: Rule(invites.needs_accept, invites.accept),
     DeleteMessage: Rule(marks.needs, marks.delete, marks.follow),
     React: Rule(marks.needs, marks.react, marks.follow),
     Pin: Rule(marks.needs, marks.pin, marks.follow),

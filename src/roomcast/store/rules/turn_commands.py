@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from roomcast.chat.commands import CallTool, EndTurn, NewVersion, StartTurn, StopTurn
 from roomcast.chat.model import Committed, StoredTurn
+from roomcast.chat.rights import Right
+from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
 
@@ -21,6 +23,7 @@ def needs_version(needs: Needs, new: NewVersion) -> None:
 def add_version(work: Work, new: NewVersion) -> tuple[StoredTurn, Committed]:
     """Queue a new answer."""
     work.open_chat(new.chat_id, new.member)
+    rights.check(work, new.chat_id, new.member, Right.SEND, new.created_at)
     return work.turns.regenerate(new)
 
 
@@ -33,6 +36,7 @@ def needs_stop(needs: Needs, stop: StopTurn) -> None:
 def stop(work: Work, stop: StopTurn) -> tuple[StoredTurn, Committed | None]:
     """Stop a turn."""
     work.chat(stop.chat_id, stop.member)
+    rights.check(work, stop.chat_id, stop.member, Right.SEND, stop.at)
     return work.turns.stop(stop)
 
 

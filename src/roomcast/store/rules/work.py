@@ -12,6 +12,7 @@ from sqlalchemy import Table
 
 from roomcast.chat.errors import ChatArchived, ChatNotFound, NotAMember
 from roomcast.chat.model import ChatState, StoredChat
+from roomcast.contract.events import MemberRole
 from roomcast.contract.tenants import tenant_of
 from roomcast.store.lineage import Lineage
 from roomcast.store.rules.exchange import Changes, Key, LoadedRows, Needs, Row
@@ -45,6 +46,7 @@ class Work:
         self.versions = loaded.versions
         self._loaded = loaded.rows
         self._counts = loaded.counts
+        self._owners = loaded.owners
         self._changed: dict[Table, dict[Key, Row | None]] = {}
 
     def chat(self, chat_id: str, member: str | None) -> StoredChat:
@@ -83,6 +85,16 @@ class Work:
         """
         if user_id is not None and self.row(members, chat_id, user_id) is None:
             raise NotAMember(chat_id, user_id)
+
+    def owners(self, chat_id: str) -> set[str]:
+        """The owners of a chat. Read because the rule needs them; a `KeyError` otherwise."""
+        found = set(self._owners[chat_id])
+        for (chat, user_id), row in self._changed.get(members, {}).items():
+            if chat == chat_id:
+                found.discard(str(user_id))
+                if row is not None and row["role"] == MemberRole.OWNER:
+                    found.add(str(user_id))
+        return found
 
     def row(self, table: Table, *key: str | int) -> Row | None:
         """A row that the rule needs, or that an earlier command has put; None if it does not exist."""

@@ -11,7 +11,7 @@ from roomcast.chat.commands import Command
 from roomcast.contract.events import EPHEMERAL_EVENTS, STORED_EVENTS, EventType
 from roomcast.store.keyed_rows import by_key, split
 from roomcast.store.rules.registry import RULES
-from roomcast.store.tables import additions, members
+from roomcast.store.tables import additions
 
 KINDS = [kind for kind in vars(commands).values() if isinstance(kind, type) and issubclass(kind, Command)]
 
@@ -36,8 +36,8 @@ def test_each_event_has_a_name_of_its_own() -> None:
 
 
 def test_rows_are_written_in_the_order_of_their_keys_so_that_two_processes_lock_them_alike() -> None:
-    rows = {(key, "ann"): {"chat_id": key, "user_id": "ann", "added_at": 5} for key in ("c", "a", "b")}
-    gone, put = split(members, {**rows, ("b", "bob"): None, ("a", "zoe"): None})
+    rows = {(key, "ann"): {"actor_id": key, "user_id": "ann", "full_at": 5} for key in ("c", "a", "b")}
+    gone, put = split(additions, {**rows, ("b", "bob"): None, ("a", "zoe"): None})
     assert gone == [("a", "zoe"), ("b", "bob")]
     assert put == [["a", "ann", 5], ["b", "ann", 5], ["c", "ann", 5]]
 

@@ -3,20 +3,28 @@ import { apiBase } from './addresses.ts';
 import { messageOf, NetworkError, ProblemError, TokenError } from './errors.ts';
 import type {
   AiSettings,
+  BanList,
   Chat,
   ChatPage,
   Config,
   CreateChat,
+  CreateInvite,
   EditMessage,
   EventPage,
+  InviteList,
+  InvitePreview,
+  MemberPage,
+  MemberRole,
   Message,
   MessageList,
   MessagePage,
   MessageVersions,
   ReadCursors,
   SearchPage,
+  NewInvite,
   SendMessage,
   Turn,
+  UpdateMember,
 } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
 import { withTimeLimit } from './time-limit.ts';
@@ -178,6 +186,66 @@ export class RoomcastApi {
     return this.#request('GET', pathOf(chatId, 'messages', messageId, 'replies'));
   }
 
+  /** The members of a chat, ascending by user id. */
+  listMembers(chatId: string): Promise<MemberPage> {
+    return this.#request('GET', pathOf(chatId, 'members'));
+  }
+
+  /** Adds a member; only owners add owners and moderators. */
+  addMember(chatId: string, userId: string, role: MemberRole = 'member'): Promise<void> {
+    return this.#request('PUT', pathOf(chatId, 'members', userId), { query: { role } });
+  }
+
+  /** Changes the role of a member, or mutes it for `mutedFor` seconds (0 ends a mute). */
+  updateMember(chatId: string, userId: string, change: UpdateMember): Promise<void> {
+    return this.#request('PATCH', pathOf(chatId, 'members', userId), { body: change });
+  }
+
+  /** Removes a member; the own user leaves. */
+  removeMember(chatId: string, userId: string): Promise<void> {
+    return this.#request('DELETE', pathOf(chatId, 'members', userId));
+  }
+
+  /** Users that may not become members. */
+  listBans(chatId: string): Promise<BanList> {
+    return this.#request('GET', pathOf(chatId, 'bans'));
+  }
+
+  /** Removes a user, which cannot return until `endBan`, or for `endsIn` seconds. */
+  ban(chatId: string, userId: string, { endsIn }: { endsIn?: number } = {}): Promise<void> {
+    return this.#request('PUT', pathOf(chatId, 'bans', userId), { query: { endsIn } });
+  }
+
+  /** Ends a ban. */
+  endBan(chatId: string, userId: string): Promise<void> {
+    return this.#request('DELETE', pathOf(chatId, 'bans', userId));
+  }
+
+  /** Creates an invite link. Its token is in this result only. */
+  createInvite(chatId: string, invite: CreateInvite = {}): Promise<NewInvite> {
+    return this.#request('POST', pathOf(chatId, 'invites'), { body: invite });
+  }
+
+  /** The valid invite links: all for owners and moderators, the own ones for members. */
+  listInvites(chatId: string): Promise<InviteList> {
+    return this.#request('GET', pathOf(chatId, 'invites'));
+  }
+
+  /** Revokes an invite link. */
+  revokeInvite(chatId: string, inviteId: string): Promise<void> {
+    return this.#request('DELETE', pathOf(chatId, 'invites', inviteId));
+  }
+
+  /** What an invite link leads to. */
+  previewInvite(token: string): Promise<InvitePreview> {
+    return this.#request('GET', `/api/invites/${encodeURIComponent(token)}`);
+  }
+
+  /** Joins a chat through an invite link; a repeat changes nothing. */
+  acceptInvite(token: string): Promise<Chat> {
+    return this.#request('POST', `/api/invites/${encodeURIComponent(token)}`);
+  }
+
   /** Stops a turn, and returns it; one that is streaming ends soon after. */
   stopTurn(chatId: string, turnId: string): Promise<Turn> {
     return this.#request('POST', pathOf(chatId, 'turns', turnId, 'stop'));
@@ -210,7 +278,7 @@ export class RoomcastApi {
   }
 
   async #request<T>(
-    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+    method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
     path: string,
     { query, body }: { query?: Query; body?: unknown } = {},
   ): Promise<T> {

@@ -29,6 +29,8 @@ export interface ChatLog {
   readonly outgoing: readonly ChatEntry[];
   /** The turns that are queued or streaming, in the order in which they became known. */
   readonly turns: readonly Turn[];
+  /** Changes whenever the list of members may have changed. */
+  readonly memberChanges: number;
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
   readonly olderError: RoomcastError | null;
@@ -54,6 +56,7 @@ export const EMPTY_LOG: ChatLog = {
   confirmed: [],
   outgoing: [],
   turns: [],
+  memberChanges: 0,
   hasOlder: false,
   loadingOlder: false,
   olderError: null,
@@ -139,6 +142,8 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
     confirmed,
     outgoing,
     turns: page.messages.reduce<readonly Turn[]>((turns, { turn }) => withTurn(turns, turn), []),
+    // The page may stand for events that were not received.
+    memberChanges: log.memberChanges + 1,
     hasOlder: page.hasMore,
     loadingOlder: false,
     olderError: null,
@@ -151,6 +156,7 @@ interface Draft {
   readonly confirmed: ChatEntry[];
   readonly hasOlder: boolean;
   turns: readonly Turn[];
+  memberChanges: number;
 }
 
 /** What each stored event changes. A type that is missing here is an error of the compiler. */
@@ -174,11 +180,16 @@ const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: Store
   },
   pin: (draft, { place, pinned }) => change(draft, place, () => ({ pinned })),
   custom: () => undefined,
-  'member-added': () => undefined,
-  'member-removed': () => undefined,
+  'member-added': changeMembers,
+  'member-removed': changeMembers,
+  'member-updated': changeMembers,
   'chat-changed': () => undefined,
   'chat-deleted': () => undefined,
 };
+
+function changeMembers(draft: Draft): void {
+  draft.memberChanges += 1;
+}
 
 function sameMarks(one: ChatEntry, other: ChatEntry): boolean {
   return one.pinned === other.pinned && JSON.stringify(one.reactions) === JSON.stringify(other.reactions);
@@ -186,13 +197,15 @@ function sameMarks(one: ChatEntry, other: ChatEntry): boolean {
 
 /** Applies events in order. Events of newer servers are ignored. */
 function deliver(log: ChatLog, events: readonly SequencedEvent[]): ChatLog {
-  const draft: Draft = { confirmed: [...log.confirmed], hasOlder: log.hasOlder, turns: log.turns };
+  const { hasOlder, turns: known, memberChanges } = log;
+  const draft: Draft = { confirmed: [...log.confirmed], hasOlder, turns: known, memberChanges };
   for (const { event, data } of events) {
     if (Object.hasOwn(APPLY, event)) APPLY[event as keyof StoredEvents](draft, data as never);
   }
   const { confirmed, turns } = draft;
   const excess = Math.max(0, confirmed.length - log.limit);
-  return { ...log, confirmed: confirmed.slice(excess), turns, hasOlder: log.hasOlder || excess > 0 };
+  const changed = { turns, memberChanges: draft.memberChanges, hasOlder: hasOlder || excess > 0 };
+  return { ...log, confirmed: confirmed.slice(excess), ...changed };
 }
 
 /** Changes the entry at a place, if it is loaded. */

@@ -53,6 +53,8 @@ export interface ChatSnapshot {
   /** True if `loadOlder` can load another page. */
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
+  /** Changes whenever the list of members may have changed. */
+  readonly memberChanges: number;
   /** When own messages are sent again, because a rate limit of the server delays them; null: nothing delays them. */
   readonly sendsAgainAt: Date | null;
 }
@@ -69,6 +71,7 @@ export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
   synced: false,
   hasOlder: false,
   loadingOlder: false,
+  memberChanges: 0,
   sendsAgainAt: null,
 };
 
@@ -669,7 +672,7 @@ export class ChatSession {
   #updateSnapshot(): void {
     const before = this.#snapshot.value.messages;
     const { activity, error, active } = this.#feed.state;
-    const { loaded, confirmed, outgoing, turns, hasOlder, loadingOlder, olderError } = this.#log;
+    const { loaded, confirmed, outgoing, turns, memberChanges, hasOlder, loadingOlder, olderError } = this.#log;
     patch(this.#snapshot, {
       activeTurn: turns.find(({ status }) => status === 'streaming') ?? turns[0] ?? null,
       messages: sameEntries(before, confirmed, outgoing) ? before : [...confirmed, ...outgoing],
@@ -678,6 +681,7 @@ export class ChatSession {
       synced: isSynced(this.#feed.state),
       hasOlder,
       loadingOlder,
+      memberChanges,
     });
     this.#awaitEvents();
   }

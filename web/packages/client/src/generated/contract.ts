@@ -15,6 +15,12 @@ export type ErrorCode =
   | 'addition-limit'
   | 'message-not-found'
   | 'turn-not-found'
+  | 'muted'
+  | 'banned'
+  | 'last-owner'
+  | 'member-not-found'
+  | 'invite-not-found'
+  | 'too-many-entries'
   | 'too-many-marks'
   | 'answer-active'
   | 'message-refused'
@@ -50,6 +56,10 @@ export type TurnReason =
   | 'no-text'
   | 'no-responder'
   | 'too-many-attempts';
+/**
+ * The role of a member in a chat; what each may do is in `roomcast.chat.rights`.
+ */
+export type MemberRole = 'owner' | 'moderator' | 'member' | 'reader';
 
 export interface Contract {
   AckError: AckError;
@@ -62,6 +72,8 @@ export interface Contract {
   AiTool: AiTool;
   AuditAct: AuditAct;
   AuditPage: AuditPage;
+  Ban: Ban;
+  BanList: BanList;
   Chat: Chat;
   ChatActivity: ChatActivity;
   ChatAi: ChatAi;
@@ -73,6 +85,7 @@ export interface Contract {
   ClientToServerEvents: ClientToServerEvents;
   Config: Config;
   CreateChat: CreateChat;
+  CreateInvite: CreateInvite;
   Cursor: Cursor;
   CustomEvent: CustomEvent;
   EditMessage: EditMessage;
@@ -81,6 +94,9 @@ export interface Contract {
   FeedPage: FeedPage;
   GatewayAddress: GatewayAddress;
   Health: Health;
+  Invite: Invite;
+  InviteList: InviteList;
+  InvitePreview: InvitePreview;
   JoinChat: JoinChat;
   JoinChatAck: JoinChatAck;
   JoinUserAck: JoinUserAck;
@@ -91,8 +107,11 @@ export interface Contract {
   MarkRead: MarkRead;
   Me: Me;
   Member: Member;
-  MemberChange: MemberChange;
+  MemberAdded: MemberAdded;
   MemberPage: MemberPage;
+  MemberRemoved: MemberRemoved;
+  MemberRole: MemberRole;
+  MemberUpdate: MemberUpdate;
   Message: Message;
   MessageDeleted: MessageDeleted;
   MessageList: MessageList;
@@ -100,6 +119,7 @@ export interface Contract {
   MessageVersions: MessageVersions;
   NewCustomEvent: NewCustomEvent;
   OpenDirectChat: OpenDirectChat;
+  NewInvite: NewInvite;
   PinChange: PinChange;
   Presence: Presence;
   Problem: Problem;
@@ -131,6 +151,7 @@ export interface Contract {
   TurnStatus: TurnStatus;
   Typing: Typing;
   TypingAck: TypingAck;
+  UpdateMember: UpdateMember;
 }
 /**
  * Why an event was rejected: a code for programs, a message for people.
@@ -369,6 +390,23 @@ export interface AuditAct {
  */
 export interface AuditPage {
   acts: AuditAct[];
+ * A user that may not become a member.
+ *
+ * Attributes:
+ *     actor_id: The user that banned it; null for a service.
+ *     until: When the ban ends; null: when it is ended.
+ */
+export interface Ban {
+  userId: string;
+  actorId: string | null;
+  bannedAt: string;
+  until: string | null;
+}
+/**
+ * The response of ``GET /api/chats/{id}/bans``: ascending by user id.
+ */
+export interface BanList {
+  bans: Ban[];
 }
 /**
  * One chat.
@@ -613,6 +651,22 @@ export interface CreateChat {
   ai?: AiSettings | null;
 }
 /**
+ * The body of ``POST /api/chats/{id}/invites``.
+ *
+ * Attributes:
+ *     role: The role of those that join through the link.
+ *     expires_in: Seconds until the link is invalid; null: no limit.
+ *     max_uses: How many users can join through it; null: no limit.
+ */
+export interface CreateInvite {
+  /**
+   * The role of a member in a chat; what each may do is in `roomcast.chat.rights`.
+   */
+  role?: 'owner' | 'moderator' | 'member' | 'reader';
+  expiresIn?: number | null;
+  maxUses?: number | null;
+}
+/**
  * ``custom``: an event of another application, from ``POST /api/events``. Roomcast attaches no meaning to it.
  *
  * Attributes:
@@ -680,6 +734,45 @@ export interface Health {
   service: string;
 }
 /**
+ * An invite link.
+ *
+ * Attributes:
+ *     actor_id: The user that created it; null for a service.
+ *     expires_at: Until when users can join; null: no limit.
+ *     max_uses: How many users can join; null: no limit.
+ *     uses: How many users have joined.
+ */
+export interface Invite {
+  id: string;
+  actorId: string | null;
+  role: MemberRole;
+  createdAt: string;
+  expiresAt: string | null;
+  maxUses: number | null;
+  uses: number;
+}
+/**
+ * The response of ``GET /api/chats/{id}/invites``.
+ */
+export interface InviteList {
+  invites: Invite[];
+}
+/**
+ * The response of ``GET /api/invites/{token}``.
+ *
+ * Attributes:
+ *     title: The title of the chat; null: it has none.
+ *     members: The number of its members.
+ *     role: The role of those that join.
+ *     chat_id: The chat, if the caller is a member; else null.
+ */
+export interface InvitePreview {
+  title: string | null;
+  members: number;
+  role: MemberRole;
+  chatId: string | null;
+}
+/**
  * The body of ``POST /api/logout``.
  *
  * Attributes:
@@ -713,31 +806,66 @@ export interface Me {
 }
 /**
  * One member of a chat.
+ *
+ * Attributes:
+ *     muted_until: Until when the member cannot write, which may be past; null: the member can.
  */
 export interface Member {
   userId: string;
   addedAt: string;
+  role: MemberRole;
+  mutedUntil: string | null;
 }
 /**
- * ``member-added`` and ``member-removed``: from this seq on, a user is, or is no longer, a member.
- *
- * Attributes:
- *     user_id: The member that was added or removed.
- *     actor_id: The user that made the change; null for a service, and while authentication is off.
+ * ``member-added``. Events of earlier versions have no role; it is ``member`` then.
  */
-export interface MemberChange {
+export interface MemberAdded {
   chatId: string;
   epoch: string;
   seq: number;
   time: string;
   userId: string;
   actorId: string | null;
+  /**
+   * The role of a member in a chat; what each may do is in `roomcast.chat.rights`.
+   */
+  role: 'owner' | 'moderator' | 'member' | 'reader';
 }
 /**
  * The response of ``GET /api/chats/{id}/members``: ascending by user id.
  */
 export interface MemberPage {
   members: Member[];
+}
+/**
+ * ``member-removed``. Events of earlier versions do not say whether the member was banned.
+ */
+export interface MemberRemoved {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  userId: string;
+  actorId: string | null;
+  banned: boolean;
+}
+/**
+ * ``member-updated``: the role or the mute of a member changed.
+ *
+ * Attributes:
+ *     role: The role from now on.
+ *     muted_until: Until when the member cannot write; null: the member is not muted.
+ *     actor_id: As in `MemberChange`.
+ */
+export interface MemberUpdate {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  userId: string;
+  role: MemberRole;
+  mutedUntil: string | null;
+  actorId: string | null;
 }
 /**
  * ``new-msg``: one message. The first four fields are those of the guide.
@@ -854,6 +982,17 @@ export interface NewCustomEvent {
 export interface OpenDirectChat {
   userId: string;
   actingUserId?: string | null;
+ * The response of ``POST /api/chats/{id}/invites``. The token is not stored: it cannot be read later.
+ */
+export interface NewInvite {
+  id: string;
+  actorId: string | null;
+  role: MemberRole;
+  createdAt: string;
+  expiresAt: string | null;
+  maxUses: number | null;
+  uses: number;
+  token: string;
 }
 /**
  * ``pin``: the message at a place was pinned, or is no longer.
@@ -1056,8 +1195,8 @@ export interface SendMessage {
  */
 export interface ServerToClientEvents {
   'new-msg': Message;
-  'member-added': MemberChange;
-  'member-removed': MemberChange;
+  'member-added': MemberAdded;
+  'member-removed': MemberRemoved;
   'ai-status': AiStatus;
   'ai-tool': AiTool;
   'msg-deleted': MessageDeleted;
@@ -1066,6 +1205,7 @@ export interface ServerToClientEvents {
   custom: CustomEvent;
   'chat-changed': ChatChange;
   'chat-deleted': ChatDeleted;
+  'member-updated': MemberUpdate;
   resync: Resync;
   typing: Typing;
   presence: Presence;
@@ -1101,8 +1241,8 @@ export interface SessionToken {
  */
 export interface StoredEvents {
   'new-msg': Message;
-  'member-added': MemberChange;
-  'member-removed': MemberChange;
+  'member-added': MemberAdded;
+  'member-removed': MemberRemoved;
   'ai-status': AiStatus;
   'ai-tool': AiTool;
   'msg-deleted': MessageDeleted;
@@ -1111,4 +1251,15 @@ export interface StoredEvents {
   custom: CustomEvent;
   'chat-changed': ChatChange;
   'chat-deleted': ChatDeleted;
+  'member-updated': MemberUpdate;
+}
+/**
+ * The body of ``PATCH /api/chats/{id}/members/{userId}``: a new role, a mute, or both.
+ *
+ * Attributes:
+ *     muted_for: Seconds from now in which the member cannot write; 0 ends a mute. An owner cannot be muted.
+ */
+export interface UpdateMember {
+  role?: MemberRole | null;
+  mutedFor?: number | null;
 }
