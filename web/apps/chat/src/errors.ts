@@ -11,6 +11,10 @@ const keysByCode: ReadonlyMap<string, Exclude<keyof Dictionary['errors'], 'refus
   ['limit-reached', 'rateLimited'],
   ['addition-limit', 'additionLimit'],
   ['unavailable', 'network'],
+  ['muted', 'muted'],
+  ['banned', 'banned'],
+  ['last-owner', 'lastOwner'],
+  ['invite-not-found', 'inviteNotFound'],
   ['answer-active', 'answerActive'],
 ]);
 

@@ -11,6 +11,7 @@ import './styles/shell.css';
 import './styles/sidebar.css';
 import './styles/search.css';
 import './styles/conversation.css';
+import './styles/members.css';
 
 const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');

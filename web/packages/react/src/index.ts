@@ -4,6 +4,7 @@ export { RoomcastProvider, type RoomcastProviderProps, useRoomcastClient } from 
 export { useConnection, useConnectionState } from './use-connection.ts';
 export { useChat, type UseChatOptions, type UseChatResult } from './use-chat.ts';
 export { useChats, type UseChatsResult } from './use-chats.ts';
+export { useMembers, type UseMembersResult } from './use-members.ts';
 export { usePresence, useTyping } from './use-participants.ts';
 export { useSearch, type UseSearchResult } from './use-search.ts';
 export { useMessageListener } from './use-message-listener.ts';

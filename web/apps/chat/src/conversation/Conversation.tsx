@@ -4,6 +4,7 @@ import { useEffect, useMemo, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
+import { useBlocked } from '../members/useBlocked.ts';
 import { Notice } from '../shell/Notice.tsx';
 import { usePageVisible } from '../ui/usePageVisible.ts';
 import { type ChatActions, ChatActionsContext, LoadedMessages } from './actions.ts';
@@ -35,6 +36,7 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
     if (visible && shown > 0) onRead(chatId, shown);
   }, [visible, chatId, shown, onRead]);
   const { conversation: words, chats: chatWords, errors, search } = useStrings();
+  const blocked = useBlocked(chatId, me);
   const [scroller, anchor] = useScrollAnchor(chat.messages, me);
   const unreachable = useShownMessage(chat.status === 'ready', chat.messages, chat.loadTo);
   const [failure, setFailure] = useState<unknown>(null);
@@ -133,16 +135,24 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
               {describeError(failure, errors)}
             </p>
           )}
-          <Composer
-            userId={me}
-            chatId={chatId}
-            people={peopleOf(chat.messages, chat.presence.online, me)}
-            onSend={send}
-            onTyping={chat.setTyping}
-            replyTo={replied}
-            onCancelReply={() => setReplied(null)}
-            onStop={chat.activeTurn === null ? null : () => actions.stop(chat.activeTurn?.id ?? '')}
-          />
+          {blocked !== null ? (
+            <div className="composer">
+              <p id="composer" className="composer__blocked" role="status" tabIndex={-1} data-testid="blocked">
+                {blocked}
+              </p>
+            </div>
+          ) : (
+            <Composer
+              userId={me}
+              chatId={chatId}
+              people={peopleOf(chat.messages, chat.presence.online, me)}
+              onSend={send}
+              onTyping={chat.setTyping}
+              replyTo={replied}
+              onCancelReply={() => setReplied(null)}
+              onStop={chat.activeTurn === null ? null : () => actions.stop(chat.activeTurn?.id ?? '')}
+            />
+          )}
         </>
       )}
     </ChatActionsContext.Provider>

@@ -1,4 +1,4 @@
-/** Routes of the page, below the base path: `/` redirects to a chat, `/c/{chatId}` shows a chat, any other path is unknown. */
+/** Routes of the page, below the base path: `/` redirects to a chat, `/c/{chatId}` shows a chat, `/join/{token}` an invitation, any other path is unknown. */
 import { useSyncExternalStore } from 'react';
 
 import { Listeners, onEvents } from '../listeners.ts';
@@ -8,7 +8,10 @@ import { BASE_PATH } from './base.ts';
 export const LOBBY = 'lobby';
 
 export type Route =
-  { readonly name: 'home' } | { readonly name: 'chat'; readonly chatId: string } | { readonly name: 'unknown' };
+  | { readonly name: 'home' }
+  | { readonly name: 'chat'; readonly chatId: string }
+  | { readonly name: 'join'; readonly token: string }
+  | { readonly name: 'unknown' };
 
 // The pattern of the API. `.` and `..` are invalid, because URL parsers remove these path segments.
 const CHAT_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$/;
@@ -17,6 +20,8 @@ const CHAT_ID = /^(?!\.{1,2}$)[A-Za-z0-9._:~@-]{1,128}$/;
 export function parsePath(path: string, base = BASE_PATH): Route {
   const route = `${path}/`.startsWith(base) ? path.slice(base.length) : path.slice(1);
   if (route === '') return { name: 'home' };
+  const token = /^join\/([A-Za-z0-9_-]{32})\/?$/.exec(route)?.[1];
+  if (token !== undefined) return { name: 'join', token };
   const encoded = /^c\/([^/]+)\/?$/.exec(route)?.[1];
   if (encoded === undefined) return { name: 'unknown' };
   try {
@@ -30,6 +35,11 @@ export function parsePath(path: string, base = BASE_PATH): Route {
 
 export function chatPath(chatId: string, base = BASE_PATH): string {
   return `${base}c/${encodeURIComponent(chatId)}`;
+}
+
+/** The path of an invite link. */
+export function invitePath(token: string, base = BASE_PATH): string {
+  return `${base}join/${token}`;
 }
 
 const listeners = new Listeners(onEvents(window, 'popstate'));

@@ -6,6 +6,7 @@ import type { DisplayState } from '../connection/connection.ts';
 import { AiSettings } from '../conversation/AiSettings.tsx';
 import { PresenceMenu } from '../conversation/PresenceMenu.tsx';
 import { useStrings } from '../i18n/language.ts';
+import { MembersPanel } from '../members/MembersPanel.tsx';
 import { Icon } from '../ui/Icon.tsx';
 import { CopyLink } from './CopyLink.tsx';
 
@@ -43,6 +44,7 @@ export function Header(props: Props) {
         {title}
       </h1>
       {chatId !== null && <PresenceMenu key={chatId} chatId={chatId} me={me} />}
+      {chatId !== null && <MembersPanel key={`members ${chatId}`} chatId={chatId} me={me} />}
       <ConnectionIndicator state={connection} />
       {chatId !== null && <AiSettings key={`ai ${chatId}`} chatId={chatId} />}
       {chatId !== null && <CopyLink key={`link ${chatId}`} chatId={chatId} />}

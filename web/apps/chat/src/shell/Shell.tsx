@@ -14,6 +14,7 @@ import { Conversation } from '../conversation/Conversation.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { identity } from '../identity/identity.ts';
 import { signOut } from '../identity/signOut.ts';
+import { Join } from '../members/Join.tsx';
 import { BASE_PATH } from '../routing/base.ts';
 import { LOBBY, openChat, openHome, parsePath, redirectToChat, usePath } from '../routing/route.ts';
 import { Search } from '../search/Search.tsx';
@@ -46,6 +47,7 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
   const open = list.chats.find((chat) => chat.id === chatId);
   function currentTitle(): string {
     if (chatId !== null) return titleOf(open ?? { id: chatId, title: null }, words.chats, userId);
+    if (route.name === 'join') return words.members.inviteLink;
     return route.name === 'home' ? words.chats.title : words.chats.notFoundTitle;
   }
   const title = currentTitle();
@@ -123,6 +125,8 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
             archived={open?.archived === true}
             onRead={list.markRead}
           />
+        ) : route.name === 'join' ? (
+          <Join key={route.token} token={route.token} onJoin={() => void list.refresh()} />
         ) : route.name === 'home' ? (
           list.status === 'ready' && <Notice icon="bubble" title={words.chats.empty} text={words.chats.emptyText} />
         ) : (

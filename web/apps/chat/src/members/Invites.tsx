@@ -1,0 +1,101 @@
+/** Creates invite links, and lists those that are valid. The link itself is shown once: the server stores no token. */
+import { type contract, useRoomcastClient } from '@roomcast/react';
+import { type SubmitEvent, useEffect, useState } from 'react';
+
+import { useStrings } from '../i18n/language.ts';
+import { invitePath } from '../routing/route.ts';
+import { useCopy } from '../ui/useCopy.ts';
+import { ROLES } from './roles.ts';
+
+const WEEK_S = 604_800;
+
+interface Props {
+  readonly chatId: string;
+  readonly role: contract.MemberRole;
+  readonly attempt: (action: Promise<unknown>) => void;
+}
+
+export function Invites({ chatId, role, attempt }: Props) {
+  const { members: words } = useStrings();
+  const { api } = useRoomcastClient();
+  const [invites, setInvites] = useState<readonly contract.Invite[]>([]);
+  const [url, setUrl] = useState('');
+  const [copied, copy] = useCopy(url);
+  const [version, setVersion] = useState(0);
+  useEffect(() => {
+    let current = true;
+    // A failure leaves the list as it is; the next change reads it again.
+    api.listInvites(chatId).then(
+      (list) => {
+        if (current) setInvites(list.invites);
+      },
+      () => undefined,
+    );
+    return () => {
+      current = false;
+    };
+  }, [api, chatId, version]);
+
+  function create(event: SubmitEvent<HTMLFormElement>): void {
+    event.preventDefault();
+    const given = new FormData(event.currentTarget).get('role') as contract.MemberRole;
+    attempt(
+      api.createInvite(chatId, { role: given, expiresIn: WEEK_S }).then(({ token }) => {
+        setUrl(new URL(invitePath(token), window.location.origin).href);
+        setVersion((before) => before + 1);
+      }),
+    );
+  }
+
+  return (
+    <section className="members__section">
+      <h3 className="presence-list__title">{words.invites}</h3>
+      <form className="members__form" onSubmit={create}>
+        <select className="field__input" name="role" aria-label={words.inviteRole} defaultValue="member">
+          {ROLES.filter((value) => value !== 'owner' && (role === 'owner' || value !== 'moderator')).map((value) => (
+            <option key={value} value={value}>
+              {words.roles[value]}
+            </option>
+          ))}
+        </select>
+        <button type="submit" className="button" data-testid="invite-create">
+          {words.invite}
+        </button>
+      </form>
+      {url !== '' && (
+        <p className="members__form">
+          <input
+            className="field__input"
+            data-testid="invite-link"
+            aria-label={words.inviteLink}
+            readOnly
+            value={url}
+            onFocus={(event) => event.target.select()}
+          />
+          {copy !== null && (
+            <button type="button" className="button" data-testid="invite-copy" onClick={copy}>
+              {copied ? words.copied : words.copy}
+            </button>
+          )}
+        </p>
+      )}
+      <ul>
+        {invites.map((invite) => (
+          <li key={invite.id} className="members__entry" data-testid="invite">
+            <span>{words.uses(words.roles[invite.role], invite.uses)}</span>
+            <button
+              type="button"
+              className="link"
+              data-testid="invite-revoke"
+              onClick={() =>
+                attempt(api.revokeInvite(chatId, invite.id).then(() => setVersion((before) => before + 1)))
+              }
+            >
+              {words.revoke}
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

@@ -1,0 +1,140 @@
+/** A button that opens the members of the chat: their roles and presence, additions, invite links and bans. */
+import { type RoomcastError, useMembers, usePresence, useRoomcastClient } from '@roomcast/react';
+import { type SubmitEvent, useId, useState } from 'react';
+
+import { describeError } from '../errors.ts';
+import { useStrings } from '../i18n/language.ts';
+import { Icon } from '../ui/Icon.tsx';
+import { Bans } from './Bans.tsx';
+import { Invites } from './Invites.tsx';
+import { MemberRow } from './MemberRow.tsx';
+
+/** With more members than this, the list has a search field. */
+const SEARCHED = 8;
+
+interface Props {
+  readonly chatId: string;
+  readonly me: string;
+}
+
+export function MembersPanel({ chatId, me }: Props) {
+  const { members: words } = useStrings();
+  const panelId = useId();
+  const [open, setOpen] = useState(false);
+  return (
+    <>
+      <button
+        type="button"
+        className="icon-button"
+        data-testid="members"
+        aria-label={words.title}
+        title={words.title}
+        popoverTarget={panelId}
+      >
+        <Icon name="people" />
+      </button>
+      <div
+        id={panelId}
+        popover="auto"
+        className="presence-list ai-settings members"
+        data-testid="members-panel"
+        onToggle={(event) => setOpen(event.newState === 'open')}
+      >
+        <h2 className="presence-list__title">{words.title}</h2>
+        {open && <Members chatId={chatId} me={me} />}
+      </div>
+    </>
+  );
+}
+
+function Members({ chatId, me }: Props) {
+  const { members: words, errors } = useStrings();
+  const client = useRoomcastClient();
+  const { members, error } = useMembers(chatId);
+  const { online } = usePresence(chatId);
+  const [wanted, setWanted] = useState('');
+  const [failure, setFailure] = useState<RoomcastError | null>(null);
+  const own = members?.find(({ userId }) => userId === me);
+  // Without authentication there may be no members, and nobody is restricted.
+  const role = own?.role ?? 'owner';
+  const found = members?.filter(({ userId }) => userId.toLowerCase().includes(wanted.trim().toLowerCase())) ?? [];
+  const shown = failure ?? error;
+
+  function attempt(action: Promise<unknown>): void {
+    setFailure(null);
+    action.catch(setFailure);
+  }
+
+  function add(event: SubmitEvent<HTMLFormElement>): void {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const userId = (new FormData(form).get('userId') as string).trim();
+    if (userId === '') return;
+    attempt(client.api.addMember(chatId, userId).then(() => form.reset()));
+  }
+
+  return (
+    <>
+      {found.length + wanted.length > SEARCHED && (
+        <input
+          type="search"
+          className="presence-list__search"
+          aria-label={words.search}
+          placeholder={words.search}
+          value={wanted}
+          onChange={(event) => setWanted(event.target.value)}
+        />
+      )}
+      <ul>
+        {found.map((member) => (
+          <MemberRow
+            key={member.userId}
+            chatId={chatId}
+            member={member}
+            role={role}
+            isMe={member.userId === me}
+            online={online.includes(member.userId)}
+            attempt={attempt}
+          />
+        ))}
+      </ul>
+      {role !== 'reader' && (
+        <form className="members__form" onSubmit={add}>
+          <input
+            className="field__input"
+            name="userId"
+            data-testid="member-name"
+            aria-label={words.addName}
+            placeholder={words.addName}
+            maxLength={128}
+            autoComplete="off"
+          />
+          <button type="submit" className="button" data-testid="member-add">
+            {words.add}
+          </button>
+        </form>
+      )}
+      {own !== undefined && role !== 'reader' && <Invites chatId={chatId} role={role} attempt={attempt} />}
+      {own !== undefined && (role === 'owner' || role === 'moderator') && (
+        <Bans key={members?.length} chatId={chatId} attempt={attempt} />
+      )}
+      {own !== undefined && (
+        <button
+          type="button"
+          className="link"
+          data-testid="leave"
+          onClick={() => {
+            if (window.confirm(words.leaveQuestion)) attempt(client.api.removeMember(chatId, me));
+          }}
+        >
+          {words.leave}
+        </button>
+      )}
+      {shown !== null && (
+        <p className="field__error" role="alert">
+          {describeError(shown, errors)}
+        </p>
+      )}
+    </>
+  );
+}
