@@ -22,6 +22,8 @@ export function describeError(error: unknown, words: Dictionary['errors']): stri
   if (error instanceof NetworkError) return words.network;
   if (isRefusedText(error)) return words.refused(error.message);
   const code = error instanceof ProblemError || error instanceof RefusedError ? error.code : null;
+  // A member whose role does not permit a request; a socket that may not join has no access at all.
+  if (error instanceof ProblemError && code === 'forbidden') return words.notPermitted;
   return words[keysByCode.get(code ?? '') ?? 'unknown'];
 }
 

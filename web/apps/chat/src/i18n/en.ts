@@ -267,7 +267,8 @@ export const en = {
   errors: {
     network: 'The server cannot be reached.',
     unauthorized: 'Please sign in again.',
-    forbidden: 'You may not do this in this chat.',
+    forbidden: 'You have no access to this chat.',
+    notPermitted: 'You may not do this in this chat.',
     tooLarge: 'This message is too long.',
     rateLimited: 'Too many messages at once. Please wait a moment.',
     additionLimit: 'You have added people to chats too often. Please try again later.',

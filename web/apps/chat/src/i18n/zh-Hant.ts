@@ -262,7 +262,8 @@ export const zhHant: Dictionary = {
   errors: {
     network: '無法連上伺服器。',
     unauthorized: '請重新登入。',
-    forbidden: '您沒有權限在這個聊天執行此操作。',
+    forbidden: '您無法存取這個聊天。',
+    notPermitted: '您沒有權限在這個聊天執行此操作。',
     tooLarge: '訊息太長。',
     rateLimited: '訊息傳送太頻繁，請稍候。',
     additionLimit: '您將成員加入聊天的次數過多，請稍後再試。',
