@@ -97,11 +97,6 @@ export class RoomcastApi {
     return this.#request('DELETE', pathOf(chatId));
   }
 
-  /** Removes a member, or leaves the chat. */
-  removeMember(chatId: string, userId: string): Promise<void> {
-    return this.#request('DELETE', pathOf(chatId, 'members', userId));
-  }
-
   /** One chat. */
   getChat(chatId: string, userId?: string | null): Promise<Chat> {
     return this.#request('GET', pathOf(chatId), { query: { userId } });

@@ -118,8 +118,8 @@ export interface Contract {
   MessagePage: MessagePage;
   MessageVersions: MessageVersions;
   NewCustomEvent: NewCustomEvent;
-  OpenDirectChat: OpenDirectChat;
   NewInvite: NewInvite;
+  OpenDirectChat: OpenDirectChat;
   PinChange: PinChange;
   Presence: Presence;
   Problem: Problem;
@@ -390,6 +390,8 @@ export interface AuditAct {
  */
 export interface AuditPage {
   acts: AuditAct[];
+}
+/**
  * A user that may not become a member.
  *
  * Attributes:
@@ -972,16 +974,6 @@ export interface NewCustomEvent {
   };
 }
 /**
- * The body of ``POST /api/chats/direct``.
- *
- * Attributes:
- *     user_id: The other user.
- *     acting_user_id: The user that opens the chat, while authentication is off or with a service token; else left out
- *         or the token's user.
- */
-export interface OpenDirectChat {
-  userId: string;
-  actingUserId?: string | null;
  * The response of ``POST /api/chats/{id}/invites``. The token is not stored: it cannot be read later.
  */
 export interface NewInvite {
@@ -993,6 +985,18 @@ export interface NewInvite {
   maxUses: number | null;
   uses: number;
   token: string;
+}
+/**
+ * The body of ``POST /api/chats/direct``.
+ *
+ * Attributes:
+ *     user_id: The other user.
+ *     acting_user_id: The user that opens the chat, while authentication is off or with a service token; else left out
+ *         or the token's user.
+ */
+export interface OpenDirectChat {
+  userId: string;
+  actingUserId?: string | null;
 }
 /**
  * ``pin``: the message at a place was pinned, or is no longer.
