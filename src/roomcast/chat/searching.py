@@ -62,13 +62,9 @@ class ChatSearch:
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
+        if chat_id is not None:
+            await self._check(caller, chat_id)
         member = caller.restricted_user_id
-        if chat_id is not None and tenant_of(chat_id) != caller.tenant:
-            raise ChatNotFound(chat_id)
-        if chat_id is not None and not caller.trusted:
-            access = await self._chats.access(chat_id, member, None)
-            if not access.exists or not (caller.service or access.is_member):
-                raise ChatNotFound(chat_id)
         query = parse_query(text)
         hits: list[tuple[SearchHit, Snippet]] = []
         complete = await self._index.complete()
@@ -89,3 +85,11 @@ class ChatSearch:
             if len(found) <= limit:
                 return SearchRead(hits, None, complete)
         return SearchRead(hits, position, complete)
+
+    async def _check(self, caller: Caller, chat_id: str) -> None:
+        if tenant_of(chat_id) != caller.tenant:
+            raise ChatNotFound(chat_id)
+        if not caller.trusted:
+            access = await self._chats.access(chat_id, caller.restricted_user_id, None)
+            if not access.exists or not (caller.service or access.is_member):
+                raise ChatNotFound(chat_id)

@@ -14,7 +14,6 @@ May import: chat, contract, histogram.
 | ``feed`` | the events of all chats in one order |
 | ``searching`` | the index of the messages; indexes those of earlier versions |
 | ``search_batches`` | indexes the messages of earlier versions |
-| ``searching`` | the index of the messages |
 | ``sessions`` | access tokens that were ended before their expiry |
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |
 | ``writer`` | all writes: waiting commands are committed as one batch |

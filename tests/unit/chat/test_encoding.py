@@ -16,9 +16,8 @@ from roomcast.chat.encoding import (
 )
 from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
 from roomcast.contract import events as contract
-from roomcast.contract.events import STORED_EVENTS, EventType, TurnReason, TurnStatus
-from roomcast.contract.tenants import SEPARATOR
 from roomcast.contract.events import STORED_EVENTS, EventType, MemberRole, TurnReason, TurnStatus
+from roomcast.contract.tenants import SEPARATOR
 from support.backend import START
 
 _LOCAL_IDS = st.text(st.characters(exclude_characters=SEPARATOR, codec="utf-8"), min_size=1, max_size=20)
