@@ -35,7 +35,7 @@ async def send(store: Store, content: str = "hello", user_id: str | None = "bob"
 async def counts(store: Store, user_id: str = "ann") -> tuple[int | None, int | None]:
     chat = await store.chats.chat("c", user_id)
     assert chat is not None
-    assert chat in await store.chats.chats(10, None, None, user_id)
+    assert chat in await store.chats.chats(10, None, None, reader=user_id)
     return chat.unread, chat.mentions
 
 

@@ -136,6 +136,7 @@ async def test_no_send_to_a_damaged_file_is_acknowledged_and_one_line_says_what_
     async with open_store(database_options(tmp_path)) as store:
         await store.chats.commit(new_message())
         assert store.failure is None
+        caplog.clear()
         damage(tmp_path)
         for _ in range(3):
             with pytest.raises(StoreUnavailable, match="restore a backup"):
