@@ -47,10 +47,10 @@ async def test_a_chat_is_renamed_and_archived_by_events(store: Store) -> None:
     assert committed is not None
     assert committed.event.type is EventType.CHAT_CHANGED
     assert await store.chats.commit(ChangeChat("c", START, title="second", renames=True)) is None
-    archived = await store.chats.commit(ChangeChat("c", START, archived=True, member="bob"))
+    archived = await store.chats.commit(ChangeChat("c", START, archived=True, member="ann"))
     assert archived is not None
     fields = json.loads(archived.event.payload)
-    assert (fields["title"], fields["archived"], fields["userId"]) == ("second", True, "bob")
+    assert (fields["title"], fields["archived"], fields["userId"]) == ("second", True, "ann")
     assert [chat.id for chat in await store.chats.chats(10, None, "ann")] == []
     (found,) = await store.chats.chats(10, None, "ann", archived=True)
     assert (found.id, found.title, found.state) == ("c", "second", ChatState.ARCHIVED)

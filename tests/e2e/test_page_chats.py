@@ -59,5 +59,7 @@ async def test_two_users_open_their_direct_chat_from_the_list_of_people(browser:
             assert ann.page.url == bob.page.url
             # The demo does not answer here unasked.
             await ann.say("hello Bob")
-            await expect(bob.page.get_by_text("hello Bob")).to_be_visible(timeout=LIMIT_MS)
+            await expect(bob.page.get_by_test_id("message-text").filter(has_text="hello Bob")).to_be_visible(
+                timeout=LIMIT_MS
+            )
             await expect(bob.by("message")).to_have_count(1)

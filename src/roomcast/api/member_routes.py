@@ -130,7 +130,9 @@ async def preview_invite(request: Request, caller: CurrentCaller, token: InviteT
     """Read what an invite link leads to."""
     invite, chat, size, is_member = await services_of(request).writer.managing.preview(caller, token)
     return as_json(
-        rest.InvitePreview(title=chat.title, members=size, role=invite.role, chat_id=chat.id if is_member else None)
+        rest.InvitePreview(
+            title=chat.title, member_count=size, role=invite.role, chat_id=chat.id if is_member else None
+        )
     )
 
 

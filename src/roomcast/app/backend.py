@@ -57,7 +57,7 @@ from roomcast.observability.readiness import Problem
 from roomcast.realtime.transports.proxies import ASGIApp
 from roomcast.store.database import sqlite_url
 from roomcast.store.errors import StoreError
-from roomcast.store.migrating import HEAD, log_step, migrate
+from roomcast.store.migrating import HEAD, OnStep, migrate
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.worker.options import WorkerOptions
@@ -310,7 +310,7 @@ def migrate_database(
     database: Path | str,
     *,
     new_epoch: bool = False,
-    on_step: Callable[[str, str], None] = log_step,
+    on_step: OnStep | None = None,
     progress: Callable[[int, int], None] = lambda _left, _total: None,
 ) -> tuple[str | None, str]:
     """Migrate a database to the newest schema, and index the messages of earlier versions.
@@ -319,7 +319,7 @@ def migrate_database(
         database: An SQLite file, or the URL of PostgreSQL.
         new_epoch: Start a new epoch, because the database was restored from a backup: clients whose cursor is beyond
             the backup then load their chats again (docs/decisions/0001).
-        on_step: Called after each step with its revision and its description.
+        on_step: As for `store.migrating.migrate`.
         progress: Called with the number of messages that are not indexed yet, and of all messages.
 
     Returns:

@@ -423,13 +423,13 @@ class InvitePreview(Output):
 
     Attributes:
         title: The title of the chat; null: it has none.
-        members: The number of its members.
+        member_count: The number of its members.
         role: The role of those that join.
         chat_id: The chat, if the caller is a member; else null.
     """
 
     title: str | None
-    members: int
+    member_count: int
     role: MemberRole
     chat_id: ChatId | None
 

@@ -30,10 +30,12 @@ HEAD: Final = "0013"
 
 #: Called with the number of messages that are not indexed yet, and of all messages.
 Progress = Callable[[int, int], None]
+#: Called with the revision and the description of a step.
+OnStep = Callable[[str, str], None]
 
 
-def log_step(revision: str, description: str) -> None:
-    """The default report of a step: a log line."""
+def _log_step(revision: str, description: str) -> None:
+    """Log a step."""
     logger.info("database migrated", extra={"revision": revision, "description": description})
 
 
@@ -41,7 +43,7 @@ async def migrate(
     options: DatabaseOptions,
     *,
     new_epoch: bool = False,
-    on_step: Callable[[str, str], None] = log_step,
+    on_step: OnStep | None = None,
     progress: Progress | None = None,
 ) -> str | None:
     """Create the tables or upgrade them to `HEAD`, in one transaction. Several processes may do this at once.
@@ -50,7 +52,8 @@ async def migrate(
         options: Where the database is.
         new_epoch: Begin a new epoch. Required after PostgreSQL was restored from a backup, so that clients
             that hold lost events receive a reset (docs/decisions/0001). SQLite begins an epoch at each start anyway.
-        on_step: Called in another thread after each step, before the commit, with its revision and its description.
+        on_step: Called in another thread after each step, before the commit, with its revision and description; None: the
+            steps of an existing database are logged.
         progress: If given, also index the messages of earlier versions, in short transactions; a server does this in
             the background.
 
@@ -67,7 +70,7 @@ async def migrate(
 
 
 def _migrate(
-    options: DatabaseOptions, *, new_epoch: bool, on_step: Callable[[str, str], None], progress: Progress | None
+    options: DatabaseOptions, *, new_epoch: bool, on_step: OnStep | None, progress: Progress | None
 ) -> str | None:
     backend = backend_for(options)
     backend.acquire()
@@ -101,7 +104,7 @@ def _index_messages(engine: Engine, progress: Progress) -> None:
         left = max(0, left - indexed)
 
 
-def _upgrade(connection: Connection, on_step: Callable[[str, str], None]) -> str | None:
+def _upgrade(connection: Connection, on_step: OnStep | None) -> str | None:
     before: str | None = None
     if inspect(connection).has_table("alembic_version"):
         before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
@@ -117,7 +120,9 @@ def _upgrade(connection: Connection, on_step: Callable[[str, str], None]) -> str
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    config.attributes["on_step"] = on_step
+    if on_step is None and before is not None:
+        on_step = _log_step
+    config.attributes["on_step"] = on_step or (lambda _revision, _description: None)
     if before is not None:
         try:
             ScriptDirectory.from_config(config).get_revision(before)

@@ -64,7 +64,7 @@ async def test_a_link_is_previewed_accepted_listed_and_revoked(client: httpx.Asy
     token = created.json()["token"]
     assert (created.status_code, created.json()["id"]) == (201, invite_id(token))
     preview = (await client.get(f"/api/invites/{token}", headers=EVE)).json()
-    assert preview == {"title": "Plans", "members": 2, "role": "member", "chatId": None}
+    assert preview == {"title": "Plans", "memberCount": 2, "role": "member", "chatId": None}
     for _ in range(2):
         assert (await client.post(f"/api/invites/{token}", headers=EVE)).json()["id"] == "c"
     assert (await client.get(f"/api/invites/{token}", headers=EVE)).json()["chatId"] == "c"

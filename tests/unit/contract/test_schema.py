@@ -18,7 +18,7 @@ def test_the_models_that_the_sdk_uses_are_defined() -> None:
     defs = build_schema()["$defs"]
     assert set(defs) >= {
         "Message",
-        "MemberChange",
+        "MemberAdded",
         "Resync",
         "JoinChat",
         "JoinChatAck",

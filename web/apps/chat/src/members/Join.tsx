@@ -47,7 +47,7 @@ export function Join({ token, onJoin }: Props) {
     return <Notice icon="alert" role="alert" title={words.joinFailed} text={describeError(failure, errors)} />;
   if (preview === null) return null;
   return (
-    <Notice icon="link" title={preview.title ?? chats.untitled} text={words.joinText(preview.members)}>
+    <Notice icon="link" title={preview.title ?? chats.untitled} text={words.joinText(preview.memberCount)}>
       <button type="button" className="button button--primary" data-testid="join" onClick={join}>
         {words.join}
       </button>

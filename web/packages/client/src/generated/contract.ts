@@ -764,13 +764,13 @@ export interface InviteList {
  *
  * Attributes:
  *     title: The title of the chat; null: it has none.
- *     members: The number of its members.
+ *     member_count: The number of its members.
  *     role: The role of those that join.
  *     chat_id: The chat, if the caller is a member; else null.
  */
 export interface InvitePreview {
   title: string | null;
-  members: number;
+  memberCount: number;
   role: MemberRole;
   chatId: string | null;
 }
