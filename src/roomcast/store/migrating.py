@@ -52,8 +52,8 @@ async def migrate(
         options: Where the database is.
         new_epoch: Begin a new epoch. Required after PostgreSQL was restored from a backup, so that clients
             that hold lost events receive a reset (docs/decisions/0001). SQLite begins an epoch at each start anyway.
-        on_step: Called in another thread after each step, before the commit, with its revision and description; None: the
-            steps of an existing database are logged.
+        on_step: Called in another thread after each step, before the commit, with its revision and description; None:
+            the steps of an existing database are logged.
         progress: If given, also index the messages of earlier versions, in short transactions; a server does this in
             the background.
 
