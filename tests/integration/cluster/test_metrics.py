@@ -72,7 +72,7 @@ class Deployment:
         env = environment(redis, DATABASE_URL=url, ROOMCAST_RESPONDER="support.faulty_responder:answer")
         env |= {"PYTHONPATH": str(ROOT / "tests"), "ROOMCAST_WORKER": "off", "ROOMCAST_WORKER_TURNS": "1"}
         envs = {name: {**env, "ROOMCAST_INTERNAL_PORT": str(port)} for name, port in ports.items()}
-        self.api = Roomcast.api(None, env=envs["api"])
+        self.api = Roomcast.api(None, env={**envs["api"], "ROOMCAST_MODERATION": "support.passing_hook:review"})
         worker = Roomcast.worker(env=envs["worker"])
         stopping = {"ALLOWED_HOSTS": "127.0.0.1", "ROOMCAST_UNREADY_S": "1", "ROOMCAST_DRAIN_S": "1"}
         self.gateway = Roomcast.gateway(
