@@ -1,10 +1,10 @@
 /** The menu of the open chat: rename, archive, leave, delete. */
 import type { ChatSummary, RoomcastError, UseChatsResult } from '@roomcast/react';
-import { type SubmitEvent, useId, useRef, useState } from 'react';
+import { type SubmitEvent, useRef, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
-import { Icon } from '../ui/Icon.tsx';
+import { HeaderPanel } from '../ui/HeaderPanel.tsx';
 
 interface Props {
   readonly chat: ChatSummary;
@@ -16,7 +16,6 @@ interface Props {
 
 export function ChatMenu({ chat, me, list, onGone }: Props) {
   const { chatMenu: words, errors } = useStrings();
-  const panelId = useId();
   const panel = useRef<HTMLDivElement>(null);
   const [asked, setAsked] = useState<'rename' | 'leave' | 'delete' | null>(null);
   const [failure, setFailure] = useState<RoomcastError | null>(null);
@@ -36,110 +35,98 @@ export function ChatMenu({ chat, me, list, onGone }: Props) {
   }
 
   return (
-    <>
-      <button
-        type="button"
-        className="icon-button"
-        data-testid="chat-menu"
-        aria-label={words.title}
-        title={words.title}
-        popoverTarget={panelId}
-      >
-        <Icon name="more" />
-      </button>
-      <div
-        ref={panel}
-        id={panelId}
-        popover="auto"
-        className="presence-list chat-menu"
-        onToggle={() => {
-          setAsked(null);
-          setFailure(null);
-        }}
-      >
-        <h2 className="presence-list__title">{words.title}</h2>
-        {asked === 'rename' ? (
-          <form className="ai-settings__form" onSubmit={rename}>
-            <label className="field">
-              <span className="field__label">{words.newTitle}</span>
-              <input
-                className="field__input"
-                name="title"
-                data-testid="rename-title"
-                defaultValue={chat.title ?? ''}
-                maxLength={200}
-                autoFocus
-              />
-            </label>
-            <button type="submit" className="button button--primary" data-testid="rename-save">
-              {words.save}
-            </button>
-          </form>
-        ) : asked !== null ? (
-          <div className="ai-settings__form" role="group" aria-label={words[`${asked}Question`]}>
-            <p>{words[`${asked}Question`]}</p>
+    <HeaderPanel
+      title={words.title}
+      icon="more"
+      testId="chat-menu"
+      className="chat-menu"
+      panel={panel}
+      onToggle={() => {
+        setAsked(null);
+        setFailure(null);
+      }}
+    >
+      {asked === 'rename' ? (
+        <form className="ai-settings__form" onSubmit={rename}>
+          <label className="field">
+            <span className="field__label">{words.newTitle}</span>
+            <input
+              className="field__input"
+              name="title"
+              data-testid="rename-title"
+              defaultValue={chat.title ?? ''}
+              maxLength={200}
+              autoFocus
+            />
+          </label>
+          <button type="submit" className="button button--primary" data-testid="rename-save">
+            {words.save}
+          </button>
+        </form>
+      ) : asked !== null ? (
+        <div className="ai-settings__form" role="group" aria-label={words[`${asked}Question`]}>
+          <p>{words[`${asked}Question`]}</p>
+          <button
+            type="button"
+            className="button button--primary"
+            data-testid="chat-confirm"
+            autoFocus
+            onClick={() => run(asked === 'leave' ? list.leaveChat(chat.id, me) : list.deleteChat(chat.id), onGone)}
+          >
+            {words[asked]}
+          </button>
+        </div>
+      ) : (
+        <ul className="chat-menu__items">
+          {!chat.archived && (
+            <li>
+              <button
+                type="button"
+                className="button button--quiet"
+                data-testid="chat-rename"
+                onClick={() => setAsked('rename')}
+              >
+                {words.rename}
+              </button>
+            </li>
+          )}
+          <li>
             <button
               type="button"
-              className="button button--primary"
-              data-testid="chat-confirm"
-              autoFocus
-              onClick={() => run(asked === 'leave' ? list.leaveChat(chat.id, me) : list.deleteChat(chat.id), onGone)}
+              className="button button--quiet"
+              data-testid="chat-archive"
+              onClick={() => run(list.archiveChat(chat.id, !chat.archived))}
             >
-              {words[asked]}
+              {chat.archived ? words.unarchive : words.archive}
             </button>
-          </div>
-        ) : (
-          <ul className="chat-menu__items">
-            {!chat.archived && (
-              <li>
-                <button
-                  type="button"
-                  className="button button--quiet"
-                  data-testid="chat-rename"
-                  onClick={() => setAsked('rename')}
-                >
-                  {words.rename}
-                </button>
-              </li>
-            )}
-            <li>
-              <button
-                type="button"
-                className="button button--quiet"
-                data-testid="chat-archive"
-                onClick={() => run(list.archiveChat(chat.id, !chat.archived))}
-              >
-                {chat.archived ? words.unarchive : words.archive}
-              </button>
-            </li>
-            <li>
-              <button
-                type="button"
-                className="button button--quiet"
-                data-testid="chat-leave"
-                onClick={() => setAsked('leave')}
-              >
-                {words.leave}
-              </button>
-            </li>
-            <li>
-              <button
-                type="button"
-                className="button button--quiet"
-                data-testid="chat-delete"
-                onClick={() => setAsked('delete')}
-              >
-                {words.delete}
-              </button>
-            </li>
-          </ul>
-        )}
-        {failure !== null && (
-          <p className="field__error" role="alert">
-            {describeError(failure, errors)}
-          </p>
-        )}
-      </div>
-    </>
+          </li>
+          <li>
+            <button
+              type="button"
+              className="button button--quiet"
+              data-testid="chat-leave"
+              onClick={() => setAsked('leave')}
+            >
+              {words.leave}
+            </button>
+          </li>
+          <li>
+            <button
+              type="button"
+              className="button button--quiet"
+              data-testid="chat-delete"
+              onClick={() => setAsked('delete')}
+            >
+              {words.delete}
+            </button>
+          </li>
+        </ul>
+      )}
+      {failure !== null && (
+        <p className="field__error" role="alert">
+          {describeError(failure, errors)}
+        </p>
+      )}
+    </HeaderPanel>
   );
 }

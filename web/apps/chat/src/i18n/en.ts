@@ -215,8 +215,6 @@ export const en = {
     banQuestion: (name: string) => `Ban ${name} from this chat?`,
     bans: 'Banned',
     unban: 'End the ban',
-    leave: 'Leave the chat',
-    leaveQuestion: 'Leave this chat?',
     invites: 'Invite links',
     inviteRole: 'Role of those who join',
     invite: 'Create a link',

@@ -210,8 +210,6 @@ export const zhHant: Dictionary = {
     banQuestion: (name) => `要禁止 ${name} 加入這個聊天嗎？`,
     bans: '已封鎖',
     unban: '解除封鎖',
-    leave: '離開聊天',
-    leaveQuestion: '要離開這個聊天嗎？',
     invites: '邀請連結',
     inviteRole: '加入者的角色',
     invite: '建立連結',

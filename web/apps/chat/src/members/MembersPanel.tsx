@@ -1,10 +1,10 @@
 /** A button that opens the members of the chat: their roles and presence, additions, invite links and bans. */
 import { type RoomcastError, useMembers, usePresence, useRoomcastClient } from '@roomcast/react';
-import { type SubmitEvent, useId, useState } from 'react';
+import { type SubmitEvent, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
-import { Icon } from '../ui/Icon.tsx';
+import { HeaderPanel } from '../ui/HeaderPanel.tsx';
 import { Bans } from './Bans.tsx';
 import { Invites } from './Invites.tsx';
 import { MemberRow } from './MemberRow.tsx';
@@ -19,31 +19,11 @@ interface Props {
 
 export function MembersPanel({ chatId, me }: Props) {
   const { members: words } = useStrings();
-  const panelId = useId();
   const [open, setOpen] = useState(false);
   return (
-    <>
-      <button
-        type="button"
-        className="icon-button"
-        data-testid="members"
-        aria-label={words.title}
-        title={words.title}
-        popoverTarget={panelId}
-      >
-        <Icon name="people" />
-      </button>
-      <div
-        id={panelId}
-        popover="auto"
-        className="presence-list ai-settings members"
-        data-testid="members-panel"
-        onToggle={(event) => setOpen(event.newState === 'open')}
-      >
-        <h2 className="presence-list__title">{words.title}</h2>
-        {open && <Members chatId={chatId} me={me} />}
-      </div>
-    </>
+    <HeaderPanel title={words.title} icon="people" testId="members" className="ai-settings members" onToggle={setOpen}>
+      {open && <Members chatId={chatId} me={me} />}
+    </HeaderPanel>
   );
 }
 
@@ -117,18 +97,6 @@ function Members({ chatId, me }: Props) {
       {own !== undefined && role !== 'reader' && <Invites chatId={chatId} role={role} attempt={attempt} />}
       {own !== undefined && (role === 'owner' || role === 'moderator') && (
         <Bans key={members?.length} chatId={chatId} attempt={attempt} />
-      )}
-      {own !== undefined && (
-        <button
-          type="button"
-          className="link"
-          data-testid="leave"
-          onClick={() => {
-            if (window.confirm(words.leaveQuestion)) attempt(client.api.removeMember(chatId, me));
-          }}
-        >
-          {words.leave}
-        </button>
       )}
       {shown !== null && (
         <p className="field__error" role="alert">

@@ -114,7 +114,7 @@ export function SearchDialog({ chats, onClose }: Props) {
             <span className="search__title">
               <bdi>{result.title}</bdi>
               <span className="search__kind">
-                {result.hit === undefined ? words[result.kind] : formats.full(new Date(result.hit.time))}
+                {result.hit === undefined ? words[result.kind] : formats.short(new Date(result.hit.time), new Date())}
               </span>
             </span>
             {result.hit !== undefined && (
