@@ -226,6 +226,7 @@ export const en = {
     join: 'Join the chat',
     joinText: (count: number) => (count === 1 ? 'You are invited. 1 member.' : `You are invited. ${count} members.`),
     joinFailed: 'The invite link does not work',
+    left: 'You are no longer a member of this chat.',
     reader: 'You can read this chat, but not write in it.',
     youAreMuted: (time: string) => `You are muted in this chat until ${time}.`,
   },

@@ -221,6 +221,7 @@ export const zhHant: Dictionary = {
     join: '加入聊天',
     joinText: (count) => `您受邀加入，共有 ${count} 位成員。`,
     joinFailed: '邀請連結無法使用',
+    left: '您已不是這個聊天的成員。',
     reader: '您可以閱讀這個聊天，但無法發言。',
     youAreMuted: (time) => `您在這個聊天中被禁言至 ${time}。`,
   },

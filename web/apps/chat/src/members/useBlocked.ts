@@ -12,7 +12,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export function useBlocked(chatId: string, me: string): string | null {
   const { members: words } = useStrings();
   const formats = useFormats();
-  const own = useMembers(chatId).members?.find(({ userId }) => userId === me);
+  const { members, error } = useMembers(chatId);
+  const own = members?.find(({ userId }) => userId === me);
   const [now, setNow] = useState(Date.now);
   const muted = own === undefined ? null : muteEnd(own, now);
   const end = muted?.getTime() ?? null;
@@ -24,6 +25,8 @@ export function useBlocked(chatId: string, me: string): string | null {
     );
     return () => window.clearTimeout(timer);
   }, [end, now]);
+  // A chat without messages may not exist yet: only a former member has left it.
+  if (own !== undefined && error?.code === 'chat-not-found') return words.left;
   if (own?.role === 'reader') return words.reader;
   return muted === null ? null : words.youAreMuted(formats.full(muted));
 }

@@ -1,0 +1,67 @@
+"""Members on the page, in two browsers: an invitation is accepted, a member is muted and banned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import Browser, expect
+
+from roomcast.auth.options import AuthOptions
+from roomcast.auth.tokens import TokenIssuer
+from support.chat_page import LIMIT_MS, open_tab
+from support.processes import Roomcast
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+SECRET = "a secret of more than thirty-two bytes"
+
+
+def token(user_id: str) -> str:
+    return TokenIssuer(AuthOptions(SECRET)).issue(user_id, ttl_s=600)
+
+
+async def test_a_guest_joins_by_a_link_is_muted_and_banned(browser: Browser, tmp_path: Path) -> None:
+    env = {"ROOMCAST_RESPONDER": "none", "ROOMCAST_SECRET": SECRET}
+    with Roomcast.up(tmp_path / "data", env=env) as server:
+        headers = {"Authorization": f"Bearer {token('Ann')}"}
+        async with httpx.AsyncClient(base_url=server.api_url, headers=headers) as http:
+            chat = (await http.post("/api/chats", json={"title": "Plans"})).json()
+        address = f"{server.api_url}/c/{chat['id']}"
+        async with open_tab(browser, address, None) as ann:
+            await ann.enter(token("Ann"))
+            await ann.by("members").press("Enter")
+            await ann.by("invite-create").press("Enter")
+            link = await ann.by("invite-link").input_value()
+            async with open_tab(browser, link, None) as bob:
+                await bob.enter(token("Bob"))
+                await expect(bob.page.get_by_text("Plans").last).to_be_visible(timeout=LIMIT_MS)
+                await bob.by("join").press("Enter")
+                await expect(bob.by("chat-title")).to_have_text("Plans", timeout=LIMIT_MS)
+                await bob.say("hello")
+                await ann.sees("hello")
+                # The open list shows the new member.
+                row = ann.by("member").filter(has_text="Bob")
+                await row.locator("summary").press("Enter")
+                await row.get_by_test_id("member-mute").press("Enter")
+                await expect(bob.by("blocked")).to_be_visible(timeout=LIMIT_MS)
+                await expect(bob.by("composer")).to_have_count(0)
+                await row.get_by_test_id("member-mute").press("Enter")
+                await expect(bob.by("composer")).to_be_visible(timeout=LIMIT_MS)
+                await bob.say("again")
+                await ann.sees("again")
+                ann.page.on("dialog", lambda dialog: dialog.accept())
+                await row.get_by_test_id("member-ban").press("Enter")
+                await expect(row).to_have_count(0, timeout=LIMIT_MS)
+                await ann.say("not for Bob")
+                await expect(bob.by("blocked")).to_have_text(
+                    "You are no longer a member of this chat.", timeout=LIMIT_MS
+                )
+                await expect(bob.page.get_by_text("not for Bob")).to_have_count(0)
+                await bob.page.goto(link)
+                await bob.by("join").press("Enter")
+                await expect(bob.page.get_by_role("alert")).to_be_visible(timeout=LIMIT_MS)
+                # Chromium reports each refused response with an error.
+                assert all("40" in error for error in bob.errors)
+                bob.errors.clear()
