@@ -1,5 +1,5 @@
 /** Why the user cannot write in a chat now. */
-import { useMembers } from '@roomcast/react';
+import { ProblemError, useMembers } from '@roomcast/react';
 import { useEffect, useState } from 'react';
 
 import { useFormats, useStrings } from '../i18n/language.ts';
@@ -26,7 +26,7 @@ export function useBlocked(chatId: string, me: string): string | null {
     return () => window.clearTimeout(timer);
   }, [end, now]);
   // A chat without messages may not exist yet: only a former member has left it.
-  if (own !== undefined && error?.code === 'chat-not-found') return words.left;
+  if (own !== undefined && error instanceof ProblemError && error.code === 'chat-not-found') return words.left;
   if (own?.role === 'reader') return words.reader;
   return muted === null ? null : words.youAreMuted(formats.full(muted));
 }
