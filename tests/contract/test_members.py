@@ -16,8 +16,10 @@ from roomcast.chat.commands import (
     AcceptInvite,
     Ban,
     ChangeAi,
+    ChangeChat,
     ChangeMember,
     Command,
+    DeleteChat,
     DeleteMessage,
     MemberAction,
     NewChat,
@@ -84,8 +86,8 @@ def accept(user_id: str, invite: str = "i", **changes: Any) -> AcceptInvite:
     return AcceptInvite("c", invite, user_id, **{"at": START, **changes})
 
 
-async def _command(store: Store, right: Right, user: str) -> Command[Any] | None:
-    """What a user does to use a right; None for the rights to change the chat itself."""
+async def _command(store: Store, right: Right, user: str) -> Command[Any]:
+    """What a user does to use a right."""
     if right is Right.EDIT_OWN:
         return new_message("c", replaces=await send(store, user_id=user), user_id=user, member=user)
     message_id = await send(store, user_id=user if right is Right.DELETE_OWN else "zoe")
@@ -102,15 +104,16 @@ async def _command(store: Store, right: Right, user: str) -> Command[Any] | None
         Right.BAN: Ban("c", "zoe", True, START, user),
         Right.MUTE: ChangeMember("c", "zoe", START, user, mutes=True, muted_until=LATER),
         Right.CHANGE_AI: ChangeAi("c", ChatAi(answers="never"), user),
+        Right.RENAME_CHAT: ChangeChat("c", START, title="new", renames=True, member=user),
+        Right.ARCHIVE_CHAT: ChangeChat("c", START, archived=True, member=user),
+        Right.DELETE_CHAT: DeleteChat("c", START, user),
     }
-    return commands.get(right)
+    return commands[right]
 
 
 @pytest.mark.parametrize(("role", "right"), list(product(MemberRole, Right)))
 async def test_a_role_has_exactly_its_rights(store: Store, role: MemberRole, right: Right) -> None:
     command = await _command(store, right, USERS[role])
-    if command is None:
-        return
     before = (await store.chats.events_after("c", 0, 100))[1]
     if role in RIGHTS[right]:
         await store.chats.commit(command)
@@ -187,7 +190,11 @@ async def test_the_last_owner_stays_while_other_members_remain(store: Store) -> 
     assert await roles(store) == {}
 
 
-async def test_in_a_chat_without_an_owner_members_remove_members_as_before(store: Store) -> None:
+async def test_in_a_chat_without_an_owner_members_remove_members_as_before_and_delete_no_chat(store: Store) -> None:
+    for archived in (True, False):
+        assert await store.chats.commit(ChangeChat("free", START, archived=archived, member="bob")) is not None
+    with pytest.raises(RightMissing):
+        await store.chats.commit(DeleteChat("free", START, "bob"))
     await store.chats.commit(remove("eve", "bob", "free"))
     await store.chats.commit(ChangeMember("free", "bob", START, None, OWNER))
     await store.chats.commit(NewMemberChange("free", "eve", MemberAction.ADD, "bob", START, "bob"))

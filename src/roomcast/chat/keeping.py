@@ -1,4 +1,4 @@
-"""The use cases that keep a chat in order: rename, archive, delete. Every member may.
+"""The use cases that keep a chat in order: rename, archive, delete, and open the direct chat of two users.
 
 Layer: chat.
 """

@@ -60,7 +60,7 @@ RIGHTS: Final[Mapping[Right, frozenset[MemberRole]]] = {
     Right.DELETE_CHAT: _OWNERS,
 }
 #: The rights that members have, too, while a chat has no owner: chats of services work as before there were roles.
-UNOWNED: Final = frozenset({Right.REMOVE_MEMBERS, Right.RENAME_CHAT, Right.ARCHIVE_CHAT, Right.DELETE_CHAT})
+UNOWNED: Final = frozenset({Right.REMOVE_MEMBERS, Right.RENAME_CHAT, Right.ARCHIVE_CHAT})
 #: The rights that a muted member does not have.
 MUTABLE: Final = frozenset({Right.SEND, Right.REACT, Right.EDIT_OWN})
 #: The roles that may be given without the right to change roles.
