@@ -47,3 +47,29 @@ async def test_members_react_reply_pin_and_delete_and_a_reload_shows_the_same(br
             await expect(bob.by("quote")).to_have_count(1)
             await expect(bob.page.get_by_text("This message was deleted.")).to_be_visible()
             assert not await bob.page.get_by_text("Tests are green.").count()
+
+
+async def test_a_thread_lists_its_messages_only_and_what_is_sent_there_is_a_reply(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with Roomcast.up(tmp_path / "data", env={"ROOMCAST_RESPONDER": "none"}) as server:
+        async with open_tab(browser, server.api_url, "Ann") as ann, open_tab(browser, server.api_url, "Bob") as bob:
+            await ann.say("Who brings cake?")
+            await ann.say("Another subject.")
+            await press(message(bob, "Who brings"), "reply")
+            await bob.say("I do.")
+            await press(message(ann, "I do."), "reply")
+            await ann.say("Thank you!")
+            question = message(ann, "Who brings")
+            await expect(question.get_by_test_id("replies")).to_have_text("2 replies", timeout=LIMIT_MS)
+            await press(question, "replies")
+            await expect(ann.by("thread")).to_contain_text("2 replies")
+            await expect(ann.by("message")).to_have_count(3)
+            await ann.say("Which one?")
+            await bob.say("Outside of the thread.")
+            await expect(ann.by("thread")).to_contain_text("3 replies", timeout=LIMIT_MS)
+            await expect(ann.by("message")).to_have_count(4)
+            await ann.page.keyboard.press("Escape")
+            await expect(ann.by("message")).to_have_count(6)
+            await expect(question).to_be_focused()
+            await expect(message(bob, "Which one?").get_by_test_id("quote")).to_contain_text("Who brings cake?")

@@ -1,6 +1,6 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
 import { type ChatEntry, useChat } from '@roomcast/react';
-import { useEffect, useMemo, useState } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
@@ -14,6 +14,8 @@ import { MessageList } from './MessageList.tsx';
 import { Pins } from './Pins.tsx';
 import { RateLimitLine } from './RateLimitLine.tsx';
 import { Skeleton } from './Skeleton.tsx';
+import { ThreadBar } from './ThreadBar.tsx';
+import { ThreadsContext, useThreads } from './threads.ts';
 import { TypingLine } from './TypingLine.tsx';
 import { useShownMessage } from './useShownMessage.ts';
 import { useScrollAnchor } from './useScrollAnchor.ts';
@@ -32,15 +34,26 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
   const chat = useChat(chatId);
   const visible = usePageVisible();
   const shown = chat.messages.reduce((newest, { seq }) => Math.max(newest, seq ?? 0), 0);
+  const threads = useThreads(chat.messages);
+  const [thread, setThread] = useState<string | null>(null);
+  const closeThread = useCallback(() => setThread(null), []);
+  // The message to show when the thread is closed.
+  const shownNext = useRef<string | null>(null);
+  const listed =
+    thread === null
+      ? chat.messages
+      : chat.messages.filter(({ id }) => id === thread || threads.rootOf.get(id) === thread);
   useEffect(() => {
-    if (visible && shown > 0) onRead(chatId, shown);
-  }, [visible, chatId, shown, onRead]);
+    // A thread hides the other messages: they are not read.
+    if (visible && shown > 0 && thread === null) onRead(chatId, shown);
+  }, [visible, chatId, shown, onRead, thread]);
   const { conversation: words, chats: chatWords, errors, search } = useStrings();
   const blocked = useBlocked(chatId, me);
-  const [scroller, anchor] = useScrollAnchor(chat.messages, me);
+  const [scroller, anchor] = useScrollAnchor(listed, me);
   const unreachable = useShownMessage(chat.status === 'ready', chat.messages, chat.loadTo);
   const [failure, setFailure] = useState<unknown>(null);
   const [replied, setReplied] = useState<ChatEntry | null>(null);
+  const { scrollToEnd } = anchor;
   const { retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage } = chat;
   const actions = useMemo((): ChatActions => {
     const attempt = (action: Promise<unknown>): Promise<boolean> => {
@@ -72,20 +85,40 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
         setReplied(message);
         document.getElementById('composer')?.focus();
       },
+      openThread: (messageId) => {
+        setThread(messageId);
+        setReplied(null);
+        scrollToEnd();
+      },
       show: (messageId) => {
         const element = document.querySelector<HTMLElement>(`[data-message-id="${CSS.escape(messageId)}"]`);
-        element?.scrollIntoView({ block: 'center' });
-        element?.focus();
+        if (element === null) {
+          // Perhaps outside of the thread that is listed.
+          shownNext.current = messageId;
+          setThread(null);
+          return;
+        }
+        element.scrollIntoView({ block: 'center' });
+        element.focus();
       },
     };
-  }, [me, retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage]);
+  }, [me, retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage, scrollToEnd]);
+
+  const { show } = actions;
+  useEffect(() => {
+    if (thread !== null) shownNext.current = thread;
+    else if (shownNext.current !== null) {
+      show(shownNext.current);
+      shownNext.current = null;
+    }
+  }, [thread, show]);
 
   function send(content: string): void {
     setFailure(null);
     // The promise is ignored: the message itself shows the outcome.
-    void chat.sendMessage(content, replied?.id);
+    void chat.sendMessage(content, replied?.id ?? thread);
     setReplied(null);
-    anchor.scrollToEnd();
+    scrollToEnd();
   }
 
   function body() {
@@ -98,16 +131,18 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
     if (chat.messages.length > 0) {
       return (
         <LoadedMessages value={chat.messages}>
-          <MessageList
-            messages={chat.messages}
-            me={me}
-            online={online}
-            scroller={scroller}
-            anchor={anchor}
-            hasOlder={chat.hasOlder}
-            olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
-            loadOlder={chat.loadOlder}
-          />
+          <ThreadsContext value={threads}>
+            <MessageList
+              messages={listed}
+              me={me}
+              online={online}
+              scroller={scroller}
+              anchor={anchor}
+              hasOlder={chat.hasOlder && thread === null}
+              olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
+              loadOlder={chat.loadOlder}
+            />
+          </ThreadsContext>
         </LoadedMessages>
       );
     }
@@ -118,6 +153,7 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
   return (
     <ChatActionsContext.Provider value={actions}>
       {chat.status === 'ready' && <Pins messages={chat.messages} read={chat.pins} />}
+      {thread !== null && <ThreadBar replies={threads.sizes.get(thread) ?? 0} onClose={closeThread} />}
       <div className="conversation__body">{body()}</div>
       {/* A user without read access cannot write either. */}
       {archived && <p className="archived-note">{chatWords.archivedNote}</p>}

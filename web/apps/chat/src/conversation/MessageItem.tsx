@@ -11,7 +11,7 @@ import { PlainText } from '../text/PlainText.tsx';
 import { Icon } from '../ui/Icon.tsx';
 import { useChatActions } from './actions.ts';
 import { EditForm } from './EditForm.tsx';
-import { MarkButtons, Quote, Reactions } from './MessageMarks.tsx';
+import { MarkButtons, Quote, Reactions, ThreadButton } from './MessageMarks.tsx';
 
 interface Props {
   readonly message: ChatEntry;
@@ -90,6 +90,7 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
               {formats.time(message.time)}
             </time>
           )}
+          <ThreadButton messageId={message.id} />
           {message.pinned && <span className="message__time">{marks.isPinned}</span>}
           {message.version > 1 && !message.deleted && <VersionSwitch versions={versions} />}
           {mine && !editing && !message.deleted && (

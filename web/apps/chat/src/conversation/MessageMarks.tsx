@@ -4,6 +4,7 @@ import { useContext, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import { LoadedMessages, useChatActions } from './actions.ts';
+import { ThreadsContext } from './threads.ts';
 
 /** The emoji that the page offers. A message shows any other that a client sends, too. */
 const EMOJI = ['👍', '❤️', '😂', '🎉', '😮', '🙏'];
@@ -127,6 +128,19 @@ export function MarkButtons({ message, mine }: Props) {
         </span>
       )}
     </>
+  );
+}
+
+/** The number of replies to a message; opens its thread. */
+export function ThreadButton({ messageId }: { readonly messageId: string }) {
+  const { marks: words } = useStrings();
+  const { openThread } = useChatActions();
+  const replies = useContext(ThreadsContext).sizes.get(messageId);
+  if (replies === undefined) return null;
+  return (
+    <button type="button" className="link message__replies" data-testid="replies" onClick={() => openThread(messageId)}>
+      {words.replies(replies)}
+    </button>
   );
 }
 

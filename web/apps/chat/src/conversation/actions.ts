@@ -19,6 +19,8 @@ export interface ChatActions {
   readonly remove: (messageId: string) => void;
   /** Makes the next message a reply to this one. */
   readonly reply: (message: ChatEntry) => void;
+  /** Lists only the messages of a thread, by the id of its first. */
+  readonly openThread: (messageId: string) => void;
   /** Scrolls to a loaded message and focuses it. */
   readonly show: (messageId: string) => void;
   readonly versions: (messageId: string) => Promise<readonly ChatEntry[]>;

@@ -92,7 +92,7 @@ test('the text of the composer is sent to the chat', () => {
   show();
   fireEvent.change(screen.getByTestId('composer'), { target: { value: 'hello' } });
   fireEvent.click(screen.getByTestId('send'));
-  expect(chat.sendMessage).toHaveBeenCalledWith('hello', undefined);
+  expect(chat.sendMessage).toHaveBeenCalledWith('hello', null);
 });
 
 test('scrolling near the start loads older messages until there are none', () => {

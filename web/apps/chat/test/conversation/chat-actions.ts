@@ -17,6 +17,7 @@ export function chatActions() {
     pin: vi.fn(),
     remove: vi.fn(),
     reply: vi.fn(),
+    openThread: vi.fn(),
     show: vi.fn(),
   };
 }

@@ -4,6 +4,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { ChatActionsContext, LoadedMessages } from '../../src/conversation/actions.ts';
 import { MessageItem } from '../../src/conversation/MessageItem.tsx';
 import { Pins } from '../../src/conversation/Pins.tsx';
+import { findThreads, ThreadsContext } from '../../src/conversation/threads.ts';
 import { chatActions } from './chat-actions.ts';
 import { entry } from './entry.ts';
 
@@ -104,4 +105,28 @@ test('the pinned messages are read again after each change of a pin', async () =
   await screen.findByText('1 pinned message');
   rerender(list([pinned]));
   expect(read).toHaveBeenCalledTimes(2);
+});
+
+test('replies to replies belong to the thread of the first message, which counts them and opens it', () => {
+  const threads = findThreads([
+    ['b', 'm'],
+    ['c', 'b'],
+    ['e', 'd'],
+  ]);
+  expect([...threads.rootOf]).toEqual([
+    ['b', 'm'],
+    ['c', 'm'],
+    ['e', 'd'],
+  ]);
+  render(
+    <ChatActionsContext.Provider value={actions}>
+      <ThreadsContext value={threads}>
+        <MessageItem message={entry({ key: 'k', id: 'm' })} mine={false} showTime online />
+      </ThreadsContext>
+    </ChatActionsContext.Provider>,
+  );
+  const button = screen.getByTestId('replies');
+  expect(button.textContent).toBe('2 replies');
+  fireEvent.click(button);
+  expect(actions.openThread).toHaveBeenCalledWith('m');
 });
