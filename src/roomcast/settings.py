@@ -21,6 +21,7 @@ from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.chat.moderation import ModerationLimits, WhenAway
 from roomcast.chat.rates import RateLimits
+from roomcast.gateway.connection_limits import OpenConnectionLimits
 from roomcast.moderation.options import ModerationOptions
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
@@ -151,6 +152,8 @@ VARIABLES: Final = (
     "ROOMCAST_LIMIT_EVENTS",
     "ROOMCAST_LIMIT_CONNECTIONS",
     "ROOMCAST_LIMIT_ADDRESS_CONNECTIONS",
+    "ROOMCAST_LIMIT_OPEN_CONNECTIONS",
+    "ROOMCAST_LIMIT_OPEN_ADDRESS_CONNECTIONS",
     "ROOMCAST_MODERATION",
     "ROOMCAST_MODERATION_AWAY",
     "ROOMCAST_MODERATION_DEADLINE_S",
@@ -226,6 +229,8 @@ class Settings:
         additions: ``ROOMCAST_ADD_LIMIT_SAME_USER``, ``ROOMCAST_ADD_LIMIT_ALL_USERS``: how often per day a user may add
             one and the same other user to chats, and all other users together; 0: no limit.
         rate_limits: ``ROOMCAST_LIMIT_…``: limits per minute of what users, addresses and chats do; 0: no limit.
+        open_limits: ``ROOMCAST_LIMIT_OPEN_CONNECTIONS``, ``ROOMCAST_LIMIT_OPEN_ADDRESS_CONNECTIONS``: connections of
+            a user and of an address that are open at once in a gateway process; 0: no limit.
         moderation: ``ROOMCAST_MODERATION`` and ``ROOMCAST_MODERATION_…``: the hook that reviews each text before it is
             stored; None: texts are not reviewed.
         url: ``ROOMCAST_URL``: base URL of the API for `roomcast tail` and `publish`, which may have a path.
@@ -267,6 +272,7 @@ class Settings:
     worker_turns: int = DEFAULT_WORKER_TURNS
     additions: AdditionLimits = field(default_factory=AdditionLimits)
     rate_limits: RateLimits = field(default_factory=RateLimits)
+    open_limits: OpenConnectionLimits = field(default_factory=OpenConnectionLimits)
     moderation: ModerationOptions | None = None
     url: str | None = None
     token: str | None = field(default=None, repr=False)
@@ -321,6 +327,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         worker_turns=read_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
         additions=_additions(environ),
         rate_limits=_rate_limits(environ),
+        open_limits=_open_limits(environ),
         moderation=_moderation(environ),
         url=read_url(environ, "ROOMCAST_URL"),
         token=read_token(environ, "ROOMCAST_TOKEN"),
@@ -433,6 +440,14 @@ def _rate_limits(environ: Mapping[str, str]) -> RateLimits:
         for name in (field.name for field in fields(RateLimits))
     }
     return RateLimits(**counts)
+
+
+def _open_limits(environ: Mapping[str, str]) -> OpenConnectionLimits:
+    defaults = OpenConnectionLimits()
+    return OpenConnectionLimits(
+        per_user=read_count(environ, "ROOMCAST_LIMIT_OPEN_CONNECTIONS", defaults.per_user, most=MAX_RATE),
+        per_address=read_count(environ, "ROOMCAST_LIMIT_OPEN_ADDRESS_CONNECTIONS", defaults.per_address, most=MAX_RATE),
+    )
 
 
 def _moderation(environ: Mapping[str, str]) -> ModerationOptions | None:

@@ -303,7 +303,7 @@ def _gateway_options(settings: Settings, listen: ListenHost, page_port: int | No
     server = ServerOptions(
         cors_allowed_origins=origins, cors_same_host_ports=tuple(ports), allowed_hosts=_allowed_hosts(settings, listen)
     )
-    return GatewayOptions(server=server, auth=settings.auth)
+    return GatewayOptions(server=server, auth=settings.auth, open_limits=settings.open_limits)
 
 
 def _check_workers(settings: Settings, workers: int) -> None:

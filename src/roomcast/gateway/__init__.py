@@ -6,6 +6,7 @@ May import: chat, realtime, presence, auth, observability, contract, wire, backo
 |---|---|
 | ``service`` | composes one gateway: a Socket.IO server, feeds, joins, presence, handlers |
 | ``handlers`` | the events that clients may send |
+| ``connection_limits`` | how many connections users and addresses open |
 | ``delivery`` | chat events, from the log to the sockets; joins with replay |
 | ``presence`` | presence in chats, typing notices |
 | ``api`` | admission to chats, decided by the main API |

@@ -44,6 +44,7 @@ from roomcast.contract.gateway import (
     parse_typing,
 )
 from roomcast.contract.tenants import DEFAULT_TENANT, acting_in
+from roomcast.gateway.connection_limits import ConnectionLimits, OpenConnectionLimits
 from roomcast.gateway.delivery.joins import Joins
 from roomcast.gateway.delivery.resumes import Resumes
 from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission, Refused, UnknownTurn
@@ -85,6 +86,7 @@ class Handlers:
         expiry_leeway_s: How long a socket may outlive its token, since clocks may differ.
         clock: Unix seconds.
         limiter: Limits connections and events; None: no limit.
+        open_limits: How many connections may be open at once; None: the defaults.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Handlers:
         expiry_leeway_s: float = 0.0,
         clock: Callable[[], float] = time.time,
         limiter: RateLimiter | None = None,
+        open_limits: OpenConnectionLimits | None = None,
     ) -> None:
         self._server = server
         self._joins = joins
@@ -112,6 +115,7 @@ class Handlers:
         self._clock = clock
         self._logins: dict[str, _Login] = {}
         self._limiter = limiter
+        self._connections = ConnectionLimits(limiter, open_limits or OpenConnectionLimits())
         # By socket: the user, or without authentication the address. Clients without a key have no limit.
         self._limit_keys: dict[str, str] = {}
         server.on("connect", self.connect)
@@ -132,7 +136,7 @@ class Handlers:
         """Accept a client; with authentication, only if its token is valid."""
         address = None if self._limiter is None else address_key(environ.get("REMOTE_ADDR", ""))
         if address is not None:
-            self._charge_connection(LimitName.ADDRESS_CONNECTIONS, address)
+            self._count(sid, LimitName.ADDRESS_CONNECTIONS, address)
         if self._verifier is None:
             if address is not None:
                 self._limit_keys[sid] = address
@@ -143,6 +147,7 @@ class Handlers:
         except KeyNotLoaded:
             return self._connect_later(self._verifier, sid, token)
         except TokenRejected as error:
+            self._connections.remove(sid)
             raise _unauthorized(error) from None
         self._log_in(sid, identity)
         return None
@@ -152,22 +157,23 @@ class Handlers:
         try:
             identity = await verifier.authenticate(token)
         except TokenRejected as error:
+            self._connections.remove(sid)
             raise _unauthorized(error) from None
         except KeysUnavailable as error:
+            self._connections.remove(sid)
             raise errors.ConnectionRefusedError(str(error), {"code": ErrorCode.UNAVAILABLE.value}) from None
         self._log_in(sid, identity)  # if the client has left meanwhile, `disconnect` is called next
 
-    def _charge_connection(self, limit: LimitName, key: str) -> None:
-        if self._limiter is None:
-            return
+    def _count(self, sid: str, limit: LimitName, key: str) -> None:
         try:
-            self._limiter.charge((limit, key, 1))
+            self._connections.add(sid, limit, key)
         except RateLimitReached as error:
+            self._connections.remove(sid)
             data = {"code": ErrorCode.RATE_LIMITED.value, "retryAfter": error.retry_after_s}
             raise errors.ConnectionRefusedError(str(error), data) from None
 
     def _log_in(self, sid: str, identity: Identity) -> None:
-        self._charge_connection(LimitName.CONNECTIONS, identity.user_id)
+        self._count(sid, LimitName.CONNECTIONS, identity.user_id)
         self._limit_keys[sid] = identity.user_id
         login = self._logins[sid] = _Login(identity)
         self._presence.identify(sid, identity.user_id)
@@ -178,6 +184,7 @@ class Handlers:
         self._joins.drop(sid)
         self._presence.disconnected(sid)
         self._limit_keys.pop(sid, None)
+        self._connections.remove(sid)
         login = self._logins.pop(sid, None)
         if login is not None and login.expiry is not None:
             login.expiry.cancel()

@@ -13,6 +13,7 @@ from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.ports import EventLog, LiveNodes, PresenceBoard, RateLimiter, Tracer, TurnStreams
+from roomcast.gateway.connection_limits import OpenConnectionLimits
 from roomcast.gateway.delivery.answers import LiveAnswers
 from roomcast.gateway.delivery.chat_feed import FeedOptions
 from roomcast.gateway.delivery.feeds import Feeds
@@ -46,6 +47,7 @@ class GatewayOptions:
         feeds: Time limits of feeds.
         joins: Limits of joins.
         presence: Intervals and limits of presence.
+        open_limits: How many connections may be open at once.
     """
 
     server: ServerOptions = field(default_factory=ServerOptions)
@@ -53,6 +55,7 @@ class GatewayOptions:
     feeds: FeedOptions = field(default_factory=FeedOptions)
     joins: JoinOptions = field(default_factory=JoinOptions)
     presence: PresenceOptions = field(default_factory=PresenceOptions)
+    open_limits: OpenConnectionLimits = field(default_factory=OpenConnectionLimits)
 
 
 class Gateway:
@@ -118,6 +121,7 @@ class Gateway:
             None if options.auth is None else TokenVerifier(options.auth, ended),
             expiry_leeway_s=0.0 if options.auth is None else options.auth.leeway_s,
             limiter=limiter,
+            open_limits=options.open_limits,
         )
         if ended is not None:
             ended.listen(self._handlers.close_ended_sessions)

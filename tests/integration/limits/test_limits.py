@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -180,3 +181,24 @@ async def test_connections_are_limited_per_user(server: Roomcast) -> None:
     assert 1 <= refused[0]["data"]["retryAfter"] <= 20
     async with ChatClient(server.gateway_url, auth={"token": token("leo")}):
         pass
+
+
+async def test_a_user_has_a_limit_of_open_connections_until_one_is_closed(tmp_path: Path) -> None:
+    env = {"ROOMCAST_RESPONDER": "none", "ROOMCAST_SECRET": SECRET, "ROOMCAST_LIMIT_OPEN_CONNECTIONS": "2"}
+    auth = {"token": token("mia")}
+    with Roomcast.up(tmp_path / "data", env=env) as running:
+        async with ChatClient(running.gateway_url, auth=auth) as stays:
+            async with ChatClient(running.gateway_url, auth=auth):
+                with pytest.raises(socketio.exceptions.ConnectionError):
+                    await ChatClient(running.gateway_url, auth=auth).__aenter__()
+                async with ChatClient(running.gateway_url, auth={"token": token("noa")}):
+                    pass
+            assert await stays.call("ping") == "pong"
+            # The server learns of the end of the second one in the background.
+            for attempt in range(50):
+                try:
+                    async with ChatClient(running.gateway_url, auth=auth):
+                        break
+                except socketio.exceptions.ConnectionError:
+                    assert attempt < 49
+                    await asyncio.sleep(0.1)
