@@ -25,6 +25,7 @@ from roomcast.chat.commands import (
     NewChat,
     NewInvite,
     NewMemberChange,
+    OpenDirect,
     Pin,
     React,
     RevokeInvite,
@@ -36,12 +37,14 @@ from roomcast.chat.errors import (
     LastOwner,
     MemberNotFound,
     Muted,
+    NotAllowed,
     RightMissing,
     TooManyEntries,
 )
 from roomcast.chat.model import ChatAi
-from roomcast.chat.rights import RIGHTS, Right
+from roomcast.chat.rights import MUTABLE, RIGHTS, Right
 from roomcast.contract.events import EventType, MemberRole
+from roomcast.contract.text import format_time
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
@@ -298,3 +301,71 @@ async def test_a_chat_has_a_limited_number_of_links(store: Store) -> None:
         await store.chats.commit(NewInvite("c", "one more", MEMBER, START, "ann"))
     await store.chats.commit(RevokeInvite("c", "i0", START, "ann"))
     await store.chats.commit(NewInvite("c", "one more", MEMBER, START, "ann"))
+
+
+async def test_a_mute_and_the_role_of_a_reader_survive_leaving_until_a_service_adds_the_user(store: Store) -> None:
+    for user in ("zoe", "eve"):
+        await store.chats.commit(ChangeMember("c", "zoe", START, "mod", mutes=True, muted_until=LATER))
+        await store.chats.commit(NewInvite("c", f"by ann for {user}", MEMBER, START, "ann"))
+        await store.chats.commit(remove(user, user))
+        await store.chats.commit(accept(user, f"by ann for {user}", actor_id="ann"))
+    found = {member.user_id: member for member in await store.chats.members("c", 100)}
+    assert (found["zoe"].role, found["zoe"].muted_until) == (MEMBER, LATER)
+    assert (found["eve"].role, found["eve"].muted_until) == (READER, None)
+    with pytest.raises(Muted):
+        await send(store, user_id="zoe", member="zoe")
+    await store.chats.commit(Ban("c", "zoe", True, START, "mod"))
+    await store.chats.commit(Ban("c", "zoe", False, START, "mod"))
+    await store.chats.commit(add("zoe", "bob"))
+    event = (await store.chats.events_after("c", 0, 100))[0][-1]
+    assert json.loads(event.payload)["mutedUntil"] == format_time(LATER)
+    await store.chats.commit(remove("zoe", "zoe"))
+    await store.chats.commit(add("zoe", None))
+    await send(store, user_id="zoe", member="zoe")
+    await store.chats.commit(remove("zoe", "zoe"))
+    await store.chats.commit(add("zoe", "bob"))
+    await send(store, user_id="zoe", member="zoe")
+
+
+@pytest.mark.parametrize("right", sorted(MUTABLE))
+async def test_a_muted_member_does_nothing_that_others_see(store: Store, right: Right) -> None:
+    command = await _command(store, right, "bob")
+    await store.chats.commit(ChangeMember("c", "bob", START, "mod", mutes=True, muted_until=LATER))
+    with pytest.raises(Muted):
+        await store.chats.commit(command)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        remove("bob", "bob"),
+        remove("bob", "mod"),
+        Ban("c", "bob", True, START, "mod"),
+        ChangeMember("c", "bob", START, "ann", READER),
+        ChangeMember("c", "bob", START, "mod", mutes=True, muted_until=LATER),
+    ],
+    ids=lambda change: type(change).__name__,
+)
+async def test_a_link_leads_nowhere_while_its_creator_may_not_invite(store: Store, change: Command[Any]) -> None:
+    await store.chats.commit(NewInvite("c", "i", MEMBER, START, "bob"))
+    await store.chats.commit(change)
+    for user in ("new", "bob"):
+        if user in await roles(store):
+            continue
+        with pytest.raises((InviteNotFound, Banned)):
+            await store.chats.commit(accept(user, actor_id="bob"))
+    await store.chats.commit(Ban("c", "bob", False, START, "mod"))
+    await store.chats.commit(add("bob", None))
+    await store.chats.commit(ChangeMember("c", "bob", START, "ann", MEMBER, mutes=True))
+    await store.chats.commit(accept("new", actor_id="bob"))
+
+
+async def test_a_link_that_does_not_exist_is_revoked_by_any_member(store: Store) -> None:
+    assert await store.chats.commit(RevokeInvite("c", "absent", START, "bob")) is None
+
+
+async def test_the_members_of_a_direct_chat_are_neither_banned_nor_given_other_roles(store: Store) -> None:
+    chat_id, _ = await store.chats.commit(OpenDirect("d", ("ann", "bob"), START))
+    for command in (Ban(chat_id, "bob", True, START), ChangeMember(chat_id, "bob", START, None, OWNER)):
+        with pytest.raises(NotAllowed):
+            await store.chats.commit(command)

@@ -212,6 +212,7 @@ class ChangeAi(Command[None]):
 
     Attributes:
         member: As in `NewMessage`.
+        at: The time, at which ``member`` must not be muted; None: whenever a mute ends.
 
     Raises:
         ChatNotFound: the chat does not exist.
@@ -222,6 +223,7 @@ class ChangeAi(Command[None]):
     chat_id: str
     ai: ChatAi
     member: str | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,8 +406,11 @@ class RevokeInvite(Command[None]):
 class AcceptInvite(Command[Committed | None]):
     """A user becomes a member through a link. Returns None if the user is one already; that uses nothing up.
 
+    Attributes:
+        actor_id: The member that created the link; None for a service.
+
     Raises:
-        InviteNotFound: the chat has no such link, or it has expired or is used up.
+        InviteNotFound: the chat has no such link, it has expired or is used up, or its creator may not invite any more.
         Banned: the user is banned.
     """
 
@@ -414,6 +419,7 @@ class AcceptInvite(Command[Committed | None]):
     user_id: str
     at: datetime
     trace: str | None = None
+    actor_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

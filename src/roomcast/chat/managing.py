@@ -139,7 +139,8 @@ class Managing:
             NotAllowed: the caller is not a user.
         """
         found, user_id = await self._find(caller, token), _user_of(caller)
-        await self._change(caller, AcceptInvite(found.chat_id, found.id, user_id, self._clock.now(), trace))
+        now = self._clock.now()
+        await self._change(caller, AcceptInvite(found.chat_id, found.id, user_id, now, trace, found.actor_id))
         chat = await self._store.chat(found.chat_id)
         if chat is None:
             raise InviteNotFound

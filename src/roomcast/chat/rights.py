@@ -62,7 +62,9 @@ RIGHTS: Final[Mapping[Right, frozenset[MemberRole]]] = {
 #: The rights that members have, too, while a chat has no owner: chats of services work as before there were roles.
 UNOWNED: Final = frozenset({Right.REMOVE_MEMBERS, Right.RENAME_CHAT, Right.ARCHIVE_CHAT})
 #: The rights that a muted member does not have.
-MUTABLE: Final = frozenset({Right.SEND, Right.REACT, Right.EDIT_OWN})
+MUTABLE: Final = frozenset(
+    {Right.SEND, Right.REACT, Right.EDIT_OWN, Right.PIN, Right.ADD_MEMBERS, Right.INVITE, Right.CHANGE_AI}
+)
 #: The roles that may be given without the right to change roles.
 PLAIN_ROLES: Final = frozenset({MemberRole.MEMBER, MemberRole.READER})
 

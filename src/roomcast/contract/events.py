@@ -250,9 +250,14 @@ class MemberChange(Stored):
 
 
 class MemberAdded(MemberChange):
-    """``member-added``. Events of earlier versions have no role; it is ``member`` then."""
+    """``member-added``. Events of earlier versions have no role; it is ``member`` then.
+
+    Attributes:
+        muted_until: Until when the member cannot write, since it left while it was muted. Left out if it can.
+    """
 
     role: MemberRole = MemberRole.MEMBER
+    muted_until: Timestamp | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class MemberRemoved(MemberChange):

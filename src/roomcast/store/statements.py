@@ -53,6 +53,7 @@ from roomcast.store.tables import (
     pins,
     reactions,
     reads,
+    restrictions,
     search_entries,
     turns,
 )
@@ -401,7 +402,19 @@ def write_changed(connection: Connection, changes: Changes) -> None:
 #: Rows that a deleted chat loses at once; its messages and events, which may be many, are erased in steps.
 _OF_CHAT: Final = [
     delete(table).where(table.c.chat_id == bindparam("chat"))
-    for table in (turns, members, bans, invites, pins, reactions, custom_events, reads, mentions, search_entries)
+    for table in (
+        turns,
+        members,
+        bans,
+        restrictions,
+        invites,
+        pins,
+        reactions,
+        custom_events,
+        reads,
+        mentions,
+        search_entries,
+    )
 ]
 _UNSENT: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("head"))
 

@@ -168,6 +168,16 @@ bans: Final = Table(
     Column("until", BigInteger),
 )
 
+# What former members get back with their membership: a mute, the role of a reader.
+restrictions: Final = Table(
+    "restrictions",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("muted_until", BigInteger),
+)
+
 # Links through which users become members.
 invites: Final = Table(
     "invites",

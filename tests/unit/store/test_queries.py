@@ -261,6 +261,7 @@ POPULATE = """
         SELECT 'chat-' || n, 'user-' || u, 0, CASE WHEN u = 1 THEN 'owner' ELSE 'member' END
         FROM generate_series(1, 2000) n, generate_series(1, 5) u;
     INSERT INTO bans (chat_id, user_id, banned_at) SELECT chat_id, user_id, 0 FROM members;
+    INSERT INTO restrictions (chat_id, user_id, role) SELECT chat_id, user_id, 'reader' FROM members;
     INSERT INTO invites (chat_id, id, role, created_at, uses) SELECT chat_id, chat_id || user_id, 'member', 0, 0
         FROM members;
     INSERT INTO events (chat_id, seq, epoch_id, type, payload, created_at)

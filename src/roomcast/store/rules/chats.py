@@ -82,7 +82,7 @@ def needs_ai(needs: Needs, change: ChangeAi) -> None:
 def change_ai(work: Work, change: ChangeAi) -> None:
     """Change how a chat answers."""
     chat = work.open_chat(change.chat_id, change.member)
-    rights.check(work, change.chat_id, change.member, Right.CHANGE_AI)
+    rights.check(work, change.chat_id, change.member, Right.CHANGE_AI, change.at)
     work.recorder.change_chat(replace(chat, ai=change.ai), ai=encode_ai(change.ai))
 
 

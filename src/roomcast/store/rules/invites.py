@@ -5,17 +5,17 @@ Layer: store.rules.
 
 from __future__ import annotations
 
-from roomcast.chat.commands import MAX_INVITES, AcceptInvite, MemberAction, NewInvite, RevokeInvite
-from roomcast.chat.errors import InviteNotFound, NotAllowed, TooManyEntries
+from roomcast.chat.commands import MAX_INVITES, AcceptInvite, NewInvite, RevokeInvite
+from roomcast.chat.errors import InviteNotFound, Muted, NotAllowed, NotAMember, RightMissing, TooManyEntries
 from roomcast.chat.model import Committed
 from roomcast.chat.rights import Right
 from roomcast.contract.events import MemberRole
 from roomcast.store.rows import to_ms
 from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
-from roomcast.store.rules.members import check_gives, check_not_banned, record
+from roomcast.store.rules.members import check_gives, check_not_banned, needs_return, record_return
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import bans, invites, members
+from roomcast.store.tables import invites, members
 
 
 def needs_new(needs: Needs, new: NewInvite) -> None:
@@ -28,7 +28,7 @@ def create(work: Work, new: NewInvite) -> None:
     """Create a link."""
     if work.open_chat(new.chat_id, new.member).direct is not None:
         raise NotAllowed("the two users of a direct chat stay its only members; create a chat for more")
-    rights.check(work, new.chat_id, new.member, Right.INVITE)
+    rights.check(work, new.chat_id, new.member, Right.INVITE, new.at)
     check_gives(work, new.chat_id, new.member, new.role)
     if work.count(invites, new.chat_id) >= MAX_INVITES:
         raise TooManyEntries(f"a chat has at most {MAX_INVITES} invite links; revoke one first")
@@ -55,9 +55,11 @@ def revoke(work: Work, command: RevokeInvite) -> None:
     """Delete a link: a moderator any, another member an own one."""
     work.chat(command.chat_id, command.member)
     row = work.row(invites, command.chat_id, command.id)
-    own = row is not None and row["actor_id"] == command.member
-    right = Right.INVITE if own else Right.BAN
-    rights.check(work, command.chat_id, command.member, right)
+    if row is None:
+        return
+    own = row["actor_id"] == command.member
+    if not own:
+        rights.check(work, command.chat_id, command.member, Right.BAN)
     work.delete(invites, command.chat_id, command.id)
 
 
@@ -65,7 +67,9 @@ def needs_accept(needs: Needs, command: AcceptInvite) -> None:
     """The rows for `accept`."""
     needs.chat(command.chat_id, command.user_id)
     needs.row(invites, command.chat_id, command.id)
-    needs.row(bans, command.chat_id, command.user_id)
+    needs_return(needs, command.chat_id, command.user_id)
+    if command.actor_id is not None:
+        needs.row(members, command.chat_id, command.actor_id)
 
 
 def accept(work: Work, command: AcceptInvite) -> Committed | None:
@@ -80,11 +84,19 @@ def accept(work: Work, command: AcceptInvite) -> Committed | None:
         raise InviteNotFound
     if row["max_uses"] is not None and row["uses"] >= row["max_uses"]:
         raise InviteNotFound
+    _check_creator(work, command)
     work.open_chat(chat_id, None)
     check_not_banned(work, chat_id, user_id, command.at)
     columns = {name: row[name] for name in ("actor_id", "role", "created_at", "expires_at", "max_uses")}
     work.put(invites, chat_id, command.id, **columns, uses=row["uses"] + 1)
-    event = record(
-        work, chat_id, user_id, MemberAction.ADD, user_id, command.at, command.trace, MemberRole(row["role"])
-    )
+    role = MemberRole(row["role"])
+    event = record_return(work, chat_id, user_id, user_id, command.at, command.trace, role)
     return Committed(event, created=True)
+
+
+def _check_creator(work: Work, command: AcceptInvite) -> None:
+    """Check that the member that created the link may still invite."""
+    try:
+        rights.check(work, command.chat_id, command.actor_id, Right.INVITE, command.at)
+    except (NotAMember, RightMissing, Muted):
+        raise InviteNotFound from None

@@ -20,7 +20,7 @@ from roomcast.store.rows import from_ms, to_ms
 from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import additions, bans, members, reads
+from roomcast.store.tables import additions, bans, members, reads, restrictions
 
 
 def needs(needs: Needs, change: NewMemberChange) -> None:
@@ -29,7 +29,7 @@ def needs(needs: Needs, change: NewMemberChange) -> None:
     rights.needs(needs, change.chat_id, change.member, Right.ADD_MEMBERS if adds else Right.REMOVE_MEMBERS)
     needs.row(members, change.chat_id, change.user_id)
     if adds:
-        needs.row(bans, change.chat_id, change.user_id)
+        needs_return(needs, change.chat_id, change.user_id)
         needs_additions(needs, change.actor_id, (change.user_id,))
     else:
         needs_departure(needs, change.chat_id, change.member)
@@ -45,18 +45,21 @@ def change(work: Work, change: NewMemberChange) -> Committed | None:
         raise NotAllowed("the two users of a direct chat stay its only members; archive or delete it")
     is_member = work.row(members, chat_id, user_id) is not None
     if adds:
-        rights.check(work, chat_id, member, Right.ADD_MEMBERS)
+        rights.check(work, chat_id, member, Right.ADD_MEMBERS, at)
         check_gives(work, chat_id, member, change.role)
         if is_member:
             return None
         check_not_banned(work, chat_id, user_id, at)
         charge(work, change.actor_id, (user_id,), change.limits, at)
-    else:
-        if user_id != member:
-            rights.check_over(work, chat_id, member, Right.REMOVE_MEMBERS, user_id)
-        if not is_member:
-            return None
-        check_departure(work, chat_id, member, user_id)
+        restores = member is not None
+        event = record_return(work, chat_id, user_id, change.actor_id, at, change.trace, change.role, restores=restores)
+        return Committed(event, created=True)
+    if user_id != member:
+        rights.check_over(work, chat_id, member, Right.REMOVE_MEMBERS, user_id)
+    if not is_member:
+        return None
+    check_departure(work, chat_id, member, user_id)
+    keep_restrictions(work, chat_id, user_id, at)
     event = record(work, chat_id, user_id, change.action, change.actor_id, at, change.trace, change.role)
     return Committed(event, created=True)
 
@@ -71,7 +74,8 @@ def needs_update(needs: Needs, change: ChangeMember) -> None:
 def update(work: Work, change: ChangeMember) -> Committed | None:
     """Change the role or the mute of a member. None: the change has no effect."""
     chat_id, user_id, member, at = change.chat_id, change.user_id, change.member, change.at
-    work.open_chat(chat_id, member)
+    if work.open_chat(chat_id, member).direct is not None:
+        raise NotAllowed("the two users of a direct chat have the same rights")
     for right in [Right.CHANGE_ROLES] * (change.role is not None) + [Right.MUTE] * change.mutes:
         rights.check_over(work, chat_id, member, right, user_id)
     row = work.row(members, chat_id, user_id)
@@ -117,7 +121,8 @@ def needs_ban(needs: Needs, command: Ban) -> None:
 def ban(work: Work, command: Ban) -> Committed | None:
     """Ban a user, whose membership ends, or end a ban."""
     chat_id, user_id, member, at = command.chat_id, command.user_id, command.member, command.at
-    work.chat(chat_id, member)
+    if work.chat(chat_id, member).direct is not None:
+        raise NotAllowed("the two users of a direct chat stay its only members; archive or delete it")
     rights.check_over(work, chat_id, member, Right.BAN, user_id)
     if not command.adds:
         work.delete(bans, chat_id, user_id)
@@ -127,6 +132,7 @@ def ban(work: Work, command: Ban) -> Committed | None:
     is_member = work.row(members, chat_id, user_id) is not None
     if is_member:
         check_departure(work, chat_id, member, user_id)
+        keep_restrictions(work, chat_id, user_id, at)
     if work.row(bans, chat_id, user_id) is None and work.count(bans, chat_id) >= MAX_BANS:
         raise TooManyEntries(f"a chat has at most {MAX_BANS} bans; end one first")
     until = None if command.until is None else to_ms(command.until)
@@ -147,12 +153,13 @@ def record(
     trace: str | None = None,
     role: MemberRole = MemberRole.MEMBER,
     *,
+    muted_until: int | None = None,
     banned: bool = False,
 ) -> StoredEvent:
     """Record a change of a membership and its event."""
     adds = action is MemberAction.ADD
     if adds:
-        work.put(members, chat_id, user_id, added_at=to_ms(at), role=role, muted_until=None)
+        work.put(members, chat_id, user_id, added_at=to_ms(at), role=role, muted_until=muted_until)
         # What was written before is not unread.
         work.put(reads, chat_id, user_id, seq=work.recorder.next_seq(chat_id))
     else:
@@ -165,11 +172,53 @@ def record(
         trace,
         user_id=user_id,
         actor_id=actor_id,
-        **({"role": role} if adds else {"banned": banned}),
+        **(
+            {"role": role, "muted_until": None if muted_until is None else from_ms(muted_until)}
+            if adds
+            else {"banned": banned}
+        ),
     )
     act = AuditAction.MEMBER_ADDED if adds else AuditAction.MEMBER_REMOVED
     work.recorder.record_act(act, event, actor_id, user_id)
     return event
+
+
+def needs_return(needs: Needs, chat_id: str, user_id: str) -> None:
+    """The rows for `check_not_banned` and `record_return`."""
+    needs.row(bans, chat_id, user_id)
+    needs.row(restrictions, chat_id, user_id)
+
+
+def keep_restrictions(work: Work, chat_id: str, user_id: str, at: datetime) -> None:
+    """Keep what a member that leaves must not lose by coming back: a mute, the role of a reader."""
+    row = work.row(members, chat_id, user_id)
+    if row is None:
+        return
+    muted_until = row["muted_until"] if row["muted_until"] is not None and row["muted_until"] > to_ms(at) else None
+    if muted_until is not None or row["role"] == MemberRole.READER:
+        work.put(restrictions, chat_id, user_id, role=row["role"], muted_until=muted_until)
+
+
+def record_return(
+    work: Work,
+    chat_id: str,
+    user_id: str,
+    actor_id: str | None,
+    at: datetime,
+    trace: str | None,
+    role: MemberRole,
+    *,
+    restores: bool = True,
+) -> StoredEvent:
+    """Record a new membership: with the restrictions of an earlier one, unless a service gives it."""
+    row = work.row(restrictions, chat_id, user_id)
+    muted_until = None
+    if row is not None:
+        work.delete(restrictions, chat_id, user_id)
+        if restores:
+            role = MemberRole.READER if row["role"] == MemberRole.READER else role
+            muted_until = row["muted_until"]
+    return record(work, chat_id, user_id, MemberAction.ADD, actor_id, at, trace, role, muted_until=muted_until)
 
 
 def check_gives(work: Work, chat_id: str, member: str | None, role: MemberRole) -> None:

@@ -820,6 +820,9 @@ export interface Member {
 }
 /**
  * ``member-added``. Events of earlier versions have no role; it is ``member`` then.
+ *
+ * Attributes:
+ *     muted_until: Until when the member cannot write, since it left while it was muted. Left out if it can.
  */
 export interface MemberAdded {
   chatId: string;
@@ -832,6 +835,7 @@ export interface MemberAdded {
    * The role of a member in a chat; what each may do is in `roomcast.chat.rights`.
    */
   role: 'owner' | 'moderator' | 'member' | 'reader';
+  mutedUntil?: string | null;
 }
 /**
  * The response of ``GET /api/chats/{id}/members``: ascending by user id.
