@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.commands import DeleteMessage, EndTurn, MemberAction, NewChat, NewMemberChange, NewVersion, StartTurn
+from roomcast.chat.commands import (
+    DeleteChat,
+    DeleteMessage,
+    EndTurn,
+    MemberAction,
+    NewChat,
+    NewMemberChange,
+    NewVersion,
+    StartTurn,
+)
 from roomcast.chat.errors import ChatNotFound
 from roomcast.chat.model import ANYONE, Caller, Ending, MessageFilter
 from roomcast.chat.searching import ChatSearch, SearchRead
@@ -164,6 +173,30 @@ async def test_messages_of_earlier_versions_are_indexed_in_batches(
         "later, of earlier days",
         *(f"earlier {number}" for number in reversed(range(5))),
     ]
+
+
+async def test_the_messages_of_a_chat_that_was_deleted_before_are_not_indexed(store: Store) -> None:
+    await send(store, "secret of the chat")
+    await forget_index(store)
+    await store.chats.commit(DeleteChat("c", START, None))
+    while await store.search.index_more():
+        pass
+    assert await stored_terms(store) == 0
+
+
+async def stored_terms(store: Store) -> int:
+    """The number of indexed messages."""
+    from sqlalchemy import Connection, text
+
+    from roomcast.store.batch import CustomWrite
+
+    counts: list[int] = []
+
+    def count(connection: Connection) -> None:
+        counts.append(connection.scalar(text("SELECT count(*) FROM search_entries")) or 0)
+
+    await store.chats.commit(CustomWrite(count))
+    return counts[0]
 
 
 async def forget_index(store: Store) -> None:

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import add
 from typing import Final, NamedTuple
 
@@ -20,7 +21,8 @@ from typing import Final, NamedTuple
 MAX_WORD_CHARS: Final = 64
 #: Terms of one query that the index is asked for.
 MAX_TERMS: Final = 16
-#: The rest of a text is not indexed. The terms of so many ideographs take 3/4 of PostgreSQL's limit of 1 MiB.
+#: The rest of a text, after `fold`, is not indexed: one character may become 18. The terms of so many ideographs take
+#: 3/4 of PostgreSQL's limit of 1 MiB.
 MAX_INDEXED_CHARS: Final = 32_768
 #: Characters of a snippet, and those before its first match.
 _SNIPPET_CHARS: Final = 160
@@ -37,6 +39,12 @@ _LETTER: Final = f"[^\\W_{_UNSPACED}]"
 _WORD: Final = re.compile(f"{_LETTER}+")
 _UNSPACED_RUN: Final = re.compile(f"[{_UNSPACED}]+")
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
+# Characters that no character before them combines with: ASCII, kana, ideographs, syllables of Hangul.
+_FIRST: Final = " -~\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3"
+_BOUNDARY: Final = re.compile(f"[{_FIRST}]")
+_CLUSTER: Final = re.compile(f".[^{_FIRST}]*", re.DOTALL)
+# A snippet needs the places of the characters of two blocks at most.
+_BLOCK_CHARS: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,8 @@ class Query:
     Attributes:
         terms: Indexed terms, at most `MAX_TERMS`.
         prefix: The beginning of a term, of which the text has any; empty: there is none.
-        runs: The words, and the runs of characters without spaces, as they are in the text after `fold`.
+        runs: The words, and the runs of characters without spaces, as they are in the text after `fold`; at most
+            `MAX_TERMS`.
     """
 
     terms: tuple[str, ...]
@@ -69,9 +78,12 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", bare).casefold()
 
 
+_fold_character = lru_cache(4_096)(fold)
+
+
 def index_terms(text: str) -> list[str]:
-    """The different terms of the first `MAX_INDEXED_CHARS` of a text."""
-    folded = fold(text[:MAX_INDEXED_CHARS])
+    """The different terms of a text, up to `MAX_INDEXED_CHARS`."""
+    folded = "".join(_fold_blocks(text)[1])
     terms = dict.fromkeys(word[:MAX_WORD_CHARS] for word in _WORD.findall(folded))
     for run in () if folded.isascii() else _UNSPACED_RUN.findall(folded):
         terms.update(dict.fromkeys(run))
@@ -92,7 +104,7 @@ def parse_query(text: str) -> Query:
         prefix = words.pop()
     pairs = [pair for run in runs for pair in (map(add, run, run[1:]) if len(run) > 1 else run)]
     terms = tuple(dict.fromkeys((*words, *pairs)))[:MAX_TERMS]
-    return Query(terms, prefix, tuple(dict.fromkeys((*words, *([prefix] if prefix else ()), *runs))))
+    return Query(terms, prefix, tuple(dict.fromkeys((*words, *([prefix] if prefix else ()), *runs)))[:MAX_TERMS])
 
 
 def find_snippet(text: str, query: Query) -> Snippet | None:
@@ -100,17 +112,36 @@ def find_snippet(text: str, query: Query) -> Snippet | None:
 
     An index of pairs also finds texts in which the pairs are apart from each other; those do not match.
     """
-    folded, origin = _fold_with_origin(text)
-    spans: list[tuple[int, int]] = []
-    if not query.runs:
-        return None
-    for run in query.runs:
-        found = [(match.start(), match.end()) for match in _occurrences(run, query.prefix).finditer(folded)]
-        if not found:
+    blocks, folded_blocks = _fold_blocks(text)
+    folded = "".join(folded_blocks)
+    patterns = [_occurrences(run, query.prefix) for run in query.runs]
+    first = len(folded)
+    for pattern in patterns:
+        found = pattern.search(folded)
+        if found is None:
             return None
-        spans += found
-    spans = _merged(sorted(spans))
-    ranges = [(origin[start], origin[end - 1] + 1) for start, end in spans]
+        first = min(first, found.start())
+    if not patterns:
+        return None
+    # The matches of the snippet are in the block of the first one and those after it, from `base` in `folded`.
+    number, base = 0, 0
+    while base + len(folded_blocks[number]) <= first:
+        base += len(folded_blocks[number])
+        number += 1
+    origin: list[tuple[int, int]] = []
+    begin = sum(map(len, blocks[:number]))
+    for block in blocks[number : number + 2]:
+        origin += [(begin + start, begin + end) for start, end in _origins(block)]
+        begin += len(block)
+    spans = _merged(
+        sorted(
+            match.span()
+            for pattern in patterns
+            for match in pattern.finditer(folded, first, first + 2 * _SNIPPET_CHARS)
+            if match.end() - base <= len(origin)
+        )
+    )
+    ranges = [(origin[start - base][0], origin[end - base - 1][1]) for start, end in spans]
     begin = _start_of_word(text, max(0, ranges[0][0] - _BEFORE_MATCH), ranges[0][0])
     end = min(len(text), begin + _SNIPPET_CHARS)
     shown = [(max(start, begin), min(stop, end)) for start, stop in ranges if start < end]
@@ -126,17 +157,33 @@ def _occurrences(run: str, prefix: str) -> re.Pattern[str]:
     return re.compile(f"(?<!{_LETTER}){re.escape(run)}{after}")
 
 
-def _fold_with_origin(text: str) -> tuple[str, Sequence[int]]:
-    """The folded text, and for each of its characters the index of its origin in the text."""
-    if text.isascii():
-        return text.lower(), range(len(text))
-    characters: list[str] = []
-    origin: list[int] = []
-    for index, character in enumerate(text):
-        folded = fold(character)
-        characters.append(folded)
-        origin += [index] * len(folded)
-    return "".join(characters), origin
+def _fold_blocks(text: str) -> tuple[list[str], list[str]]:
+    """The beginning of a text in pieces that can be folded each on its own, and these pieces after `fold`."""
+    blocks: list[str] = []
+    folded: list[str] = []
+    begin = length = 0
+    while begin < len(text) and length < MAX_INDEXED_CHARS:
+        found = _BOUNDARY.search(text, begin + _BLOCK_CHARS, begin + 2 * _BLOCK_CHARS)
+        end = min(len(text), begin + 2 * _BLOCK_CHARS) if found is None else found.start()
+        blocks.append(text[begin:end])
+        folded.append(fold(blocks[-1]))
+        length += len(folded[-1])
+        begin = end
+    return blocks, folded
+
+
+def _origins(text: str) -> list[tuple[int, int]]:
+    """For each character of the folded text, the range of the text that it comes from."""
+    origins: list[tuple[int, int]] = []
+    for cluster in _CLUSTER.finditer(text):
+        begin, end = cluster.span()
+        parts = [_fold_character(character) for character in cluster[0]]
+        whole = parts[0] if end - begin == 1 else fold(cluster[0])
+        if "".join(parts) == whole:
+            origins += [(begin + index, begin + index + 1) for index, part in enumerate(parts) for _ in part]
+        else:
+            origins += [(begin, end)] * len(whole)
+    return origins
 
 
 def _merged(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

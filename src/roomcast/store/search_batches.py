@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from roomcast.chat.model import ChatState
 from roomcast.store.rules.recording import search_entry
 from roomcast.store.tables import chats, messages, search_backlog, search_entries
 
@@ -42,9 +43,12 @@ def index_batch(connection: Connection, size: int = BATCH) -> int:
     later = messages.alias("later")
     rows = connection.execute(
         select(messages.c.id, messages.c.chat_id, messages.c.place, messages.c.content)
+        .join(chats, chats.c.id == messages.c.chat_id)
         .where(
             messages.c.id.in_([row.id for row in page]),
             messages.c.deleted_at.is_(None),
+            # The terms of a deleted chat were deleted before.
+            or_(chats.c.state.is_(None), chats.c.state == ChatState.ARCHIVED),
             messages.c.version
             == select(func.max(later.c.version))
             .where(later.c.chat_id == messages.c.chat_id, later.c.place == messages.c.place)

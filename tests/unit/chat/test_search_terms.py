@@ -1,7 +1,13 @@
 from __future__ import annotations
 
-import pytest
+import unicodedata
+from unittest.mock import patch
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomcast.chat import search_terms
 from roomcast.chat.search_terms import (
     MAX_INDEXED_CHARS,
     MAX_TERMS,
@@ -58,3 +64,39 @@ def test_what_matches_is_marked(text: str, query: str, marked: list[str] | None)
     if snippet is not None:
         units = snippet.text.encode("utf-16-le")
         assert [units[2 * start : 2 * end].decode("utf-16-le") for start, end in snippet.matches] == marked
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("ﾊﾟｿｺﾝ", "パソコン"),
+        (unicodedata.normalize("NFD", "한국어 서울"), "서울"),
+        (unicodedata.normalize("NFD", "がくせい"), "がくせい"),
+        ("한국어 서울", unicodedata.normalize("NFD", "서울")),
+    ],
+)
+def test_composed_and_decomposed_forms_find_each_other(text: str, query: str) -> None:
+    parsed = parse_query(query)
+    assert set(parsed.terms) <= set(index_terms(text))
+    assert find_snippet(text, parsed) is not None
+
+
+@given(st.text("aé\u0301\u0308ｶﾞﾟかが\u3099今天서울\u1100\u1161\u11a8ßΣ ﬁ\u09c7\u09beabc.", max_size=3_000))
+def test_each_folded_character_has_its_place_in_the_text(text: str) -> None:
+    blocks, folded = search_terms._fold_blocks(text)
+    assert "".join(blocks) == text
+    for block, part in zip(blocks, folded, strict=True):
+        assert len(search_terms._origins(block)) == len(part)
+
+
+def test_the_work_for_one_text_is_bounded() -> None:
+    ligatures = "\ufdfa" * 32_768
+    folded = "".join(search_terms._fold_blocks(ligatures)[1])
+    assert MAX_INDEXED_CHARS <= len(folded) < MAX_INDEXED_CHARS + 18 * 2 * search_terms._BLOCK_CHARS
+    query = parse_query(" ".join(f"{first}{second}" for first in "abcdefg" for second in "abcdefghi"))
+    assert len(query.runs) == MAX_TERMS
+    # The matches after the snippet are not looked for.
+    with patch.object(search_terms, "_origins", wraps=search_terms._origins) as origins:
+        snippet = find_snippet("ab " * 10_000, parse_query("ab"))
+    assert snippet is not None
+    assert sum(len(call.args[0]) for call in origins.call_args_list) <= 4 * search_terms._BLOCK_CHARS
