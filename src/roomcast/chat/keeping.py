@@ -101,10 +101,15 @@ class Keeping:
 
 async def erase_deleted_chats(store: ChatStore, *, pause_s: float = LOOK_EVERY_S) -> None:
     """Erase the messages and events of deleted chats, also those of an earlier run, until cancelled."""
+    failed = False
     while True:
         try:
             while await store.erase_deleted(ERASED_AT_ONCE):
                 pass
+            failed = False
         except StoreUnavailable as error:
-            logger.debug("deleted chats are erased later", extra={"error": repr(error)})
+            # Once per outage.
+            level = logging.DEBUG if failed else logging.WARNING
+            failed = True
+            logger.log(level, "deleted chats are not erased yet; trying again", extra={"error": repr(error)})
         await asyncio.sleep(pause_s)

@@ -350,6 +350,8 @@ turns: Final = Table(
     # The last chunk in the answer's row, and the position at the provider after it.
     Column("last", Integer, nullable=False),
     Column("ref", Text),
+    # Read by the foreign key when messages of a deleted chat are erased.
+    Index("ix_turns_question", "question_id"),
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),
     Column("created_at", BigInteger, nullable=False),

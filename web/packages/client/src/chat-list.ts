@@ -299,13 +299,21 @@ export class ChatList {
     const generation = this.#generation;
     if (this.#snapshot.value.status !== 'ready') patch(this.#snapshot, { status: 'loading' });
     let delayMs: number | null = REFRESH_INTERVAL_MS;
+    const asked = new Set(this.#snapshot.value.chats);
     try {
       const page = await this.#api.listChats({ limit: PAGE_SIZE, userId: this.#userId() });
       if (generation !== this.#generation) return;
       this.#failures = 0;
-      // Chats of later pages are kept, unless the first page is now the only page.
+      // Kept are chats of later pages, unless the first page is now the only page, and changes since the request.
+      // Others that the page does not have were deleted or archived, or the user is no member any more.
       const { status, chats } = this.#snapshot.value;
-      const rest = page.nextCursor === null || status !== 'ready' ? [] : chats;
+      const last = page.chats.at(-1);
+      const included = new Set([...this.#included].map(({ chatId }) => chatId));
+      const isLater = (chat: ChatSummary) => last !== undefined && isBelow(chat, this.#toSummary(last));
+      const rest =
+        page.nextCursor === null || status !== 'ready'
+          ? []
+          : chats.filter((chat) => isLater(chat) || !asked.has(chat) || included.has(chat.id));
       if (rest.length <= PAGE_SIZE) this.#nextCursor = page.nextCursor;
       this.#add(
         page.chats.map(this.#toSummary),
@@ -432,6 +440,12 @@ function isNewer(message: LastMessage | null, known: LastMessage | null): boolea
   return message !== null && (message.epoch !== known?.epoch || message.seq > known.seq);
 }
 
+/** Whether a chat comes later in the list. */
+function isBelow(chat: ChatSummary, other: ChatSummary): boolean {
+  const laterMs = other.lastActivityAt.getTime() - chat.lastActivityAt.getTime();
+  return laterMs > 0 || (laterMs === 0 && chat.id < other.id);
+}
+
 /** Newest activity first; an unchanged chat remains the same object. */
 function merge(known: readonly ChatSummary[], fresh: readonly ChatSummary[]): ChatSummary[] {
   const byId = new Map(known.map((chat) => [chat.id, chat]));
@@ -446,7 +460,5 @@ function merge(known: readonly ChatSummary[], fresh: readonly ChatSummary[]): Ch
         (old.unread !== chat.unread || old.mentions !== chat.mentions || old.preview !== chat.preview));
     if (isChanged || isNewer(chat.lastMessage, old.lastMessage)) byId.set(chat.id, chat);
   }
-  return [...byId.values()].sort(
-    (a, b) => b.lastActivityAt.getTime() - a.lastActivityAt.getTime() || (a.id < b.id ? 1 : -1),
-  );
+  return [...byId.values()].sort((a, b) => (isBelow(a, b) ? 1 : -1));
 }

@@ -57,6 +57,21 @@ function setUp(all: Chat[]): { server: FakeServer; client: WebSocketClient; chat
 }
 
 describe('the chat list', () => {
+  test('loses chats that the first page must contain and does not, and keeps those of later pages', async () => {
+    const all = ['a', 'b', 'c', 'd', 'e'].map((id, index) => chat(id, 50 - index));
+    const { chats, ids } = setUp(all);
+    onTestFinished(chats.subscribe(() => undefined));
+    await chats.refresh();
+    await chats.loadMore();
+    expect(ids()).toEqual(['a', 'b', 'c', 'd']);
+    all.splice(1, 1);
+    await chats.refresh();
+    expect(ids()).toEqual(['a', 'c', 'd']);
+    all.splice(0, 1);
+    await chats.refresh();
+    expect(ids()).toEqual(['c', 'd']);
+  });
+
   test('is loaded by the first subscription, and then page by page on demand', async () => {
     const { server, chats, ids } = setUp([chat('a', 9), chat('b', 8), chat('c', 7), chat('d', 6), chat('e', 5)]);
     expect(chats.getSnapshot().status).toBe('idle');
