@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from roomcast.chat.commands import (
+    MAX_BANS,
     MAX_INVITES,
     AcceptInvite,
     Ban,
@@ -41,13 +42,17 @@ from roomcast.chat.errors import (
     RightMissing,
     TooManyEntries,
 )
-from roomcast.chat.model import ChatAi
+from roomcast.chat.model import Caller, ChatAi
+from roomcast.chat.relay import Relay
 from roomcast.chat.rights import MUTABLE, RIGHTS, Right
+from roomcast.chat.writing import ChatWriter
 from roomcast.contract.events import EventType, MemberRole
+from roomcast.contract.rest import CreateInvite
 from roomcast.contract.text import format_time
+from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
-from support.backend import START, new_message
+from support.backend import START, FixedClock, new_message
 
 OWNER, MODERATOR, MEMBER, READER = MemberRole
 LATER = START + timedelta(hours=1)
@@ -142,7 +147,7 @@ async def test_a_moderator_has_its_rights_over_members_and_readers_only(
         if allowed:
             await store.chats.commit(command)
             continue
-        with pytest.raises(RightMissing):
+        with pytest.raises((RightMissing, NotAllowed)):
             await store.chats.commit(command)
 
 
@@ -360,6 +365,14 @@ async def test_a_link_leads_nowhere_while_its_creator_may_not_invite(store: Stor
     await store.chats.commit(accept("new", actor_id="bob"))
 
 
+@pytest.mark.parametrize("change", [remove("ann", None), ChangeMember("c", "ann", START, None, MODERATOR)])
+async def test_a_link_gives_the_role_of_an_owner_only_while_its_creator_may(store: Store, change: Command[Any]) -> None:
+    await store.chats.commit(NewInvite("c", "i", OWNER, START, "ann"))
+    await store.chats.commit(change)
+    with pytest.raises(InviteNotFound):
+        await store.chats.commit(accept("new", actor_id="ann"))
+
+
 async def test_a_link_that_does_not_exist_is_revoked_by_any_member(store: Store) -> None:
     assert await store.chats.commit(RevokeInvite("c", "absent", START, "bob")) is None
 
@@ -369,3 +382,21 @@ async def test_the_members_of_a_direct_chat_are_neither_banned_nor_given_other_r
     for command in (Ban(chat_id, "bob", True, START), ChangeMember(chat_id, "bob", START, None, OWNER)):
         with pytest.raises(NotAllowed):
             await store.chats.commit(command)
+
+
+async def test_what_has_ended_leaves_its_place_to_new_links_and_bans(store: Store) -> None:
+    clock = FixedClock()
+    clock.advance(60)
+    managing = ChatWriter(store.chats, Relay(store.chats, MemoryEventLog()), clock=clock).managing
+    for number in range(MAX_INVITES):
+        ended = {"expires_at": START + timedelta(seconds=1)} if number % 2 else {"max_uses": 1}
+        await store.chats.commit(NewInvite("c", f"i{number}", MEMBER, START, "ann", **ended))
+        if not number % 2:
+            await store.chats.commit(accept(f"user{number}", f"i{number}", actor_id="ann"))
+    for number in range(MAX_BANS):
+        await store.chats.commit(Ban("c", f"b{number}", True, START, "ann", START + timedelta(seconds=1)))
+    ann = Caller("ann")
+    await managing.invite(ann, "c", CreateInvite())
+    await managing.ban(ann, "c", "new", None)
+    assert len(await store.chats.invites("c")) == 1
+    assert [ban.user_id for ban in await store.chats.bans("c")] == ["new"]

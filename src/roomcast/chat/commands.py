@@ -252,7 +252,7 @@ class ChangeChat(Command[Committed | None]):
 
 @dataclass(frozen=True, slots=True)
 class DeleteChat(Command[Committed]):
-    """Deletes a chat: its members, turns and marks at once, its messages and earlier events by `EraseDeleted`.
+    """Deletes a chat: its members, turns and marks at once, its messages and earlier events soon after.
 
     Attributes:
         member: As in `NewMessage`.

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from roomcast.chat.commands import AcceptInvite, Ban, ChangeMember, NewInvite, RevokeInvite
-from roomcast.chat.errors import ChatNotFound, InviteNotFound, NotAllowed, NotAMember, RightMissing
+from roomcast.chat.errors import ChatNotFound, InviteNotFound, NotAllowed, NotAMember, RightMissing, TooManyEntries
 from roomcast.chat.model import Caller, Committed, StoredBan, StoredChat, StoredInvite
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.publishing import Publishing
@@ -76,7 +76,12 @@ class Managing:
         """
         now = self._clock.now()
         until = None if ends_in_s is None else now + timedelta(seconds=ends_in_s)
-        await self._change(caller, Ban(chat_id, user_id, True, now, caller.restricted_user_id, until, trace))
+        command = Ban(chat_id, user_id, True, now, caller.restricted_user_id, until, trace)
+        try:
+            await self._change(caller, command)
+        except TooManyEntries:
+            await self._store.delete_ended(chat_id, now)
+            await self._change(caller, command)
 
     async def end_ban(self, caller: Caller, chat_id: str, user_id: str) -> None:
         """End a ban; it need not exist."""
@@ -98,7 +103,11 @@ class Managing:
         expires_at = None if command.expires_in is None else now + timedelta(seconds=command.expires_in)
         member = caller.restricted_user_id
         new = NewInvite(chat_id, invite_id(token), command.role, now, member, expires_at, command.max_uses)
-        await self._commit(chat_id, self._store.commit(new))
+        try:
+            await self._commit(chat_id, self._store.commit(new))
+        except TooManyEntries:
+            await self._store.delete_ended(chat_id, now)
+            await self._commit(chat_id, self._store.commit(new))
         return StoredInvite(chat_id, new.id, member, new.role, now, expires_at, new.max_uses, 0), token
 
     async def revoke_invite(self, caller: Caller, chat_id: str, invite_id: str) -> None:

@@ -50,7 +50,17 @@ from roomcast.store.access import AccessReads
 from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES, REPLIES, VERSIONS
-from roomcast.store.rows import AnyRow, from_ms, maybe_time, to_event, to_invite, to_listed_chat, to_member, to_message
+from roomcast.store.rows import (
+    AnyRow,
+    from_ms,
+    maybe_time,
+    to_event,
+    to_invite,
+    to_listed_chat,
+    to_member,
+    to_message,
+    to_ms,
+)
 from roomcast.store.tables import (
     audit,
     bans,
@@ -354,6 +364,16 @@ class SqlChatStore(Writer):
         """See the port."""
         rows = await self._database.fetch(select(invites).where(invites.c.id == invite_id))
         return to_invite(rows[0]) if rows else None
+
+    async def delete_ended(self, chat_id: str, now: datetime) -> None:
+        """See the port."""
+        ended = or_(invites.c.expires_at <= to_ms(now), invites.c.uses >= invites.c.max_uses)
+
+        def write(connection: Connection) -> None:
+            connection.execute(delete(bans).where(bans.c.chat_id == chat_id, bans.c.until <= to_ms(now)))
+            connection.execute(delete(invites).where(invites.c.chat_id == chat_id, ended))
+
+        await self.commit(CustomWrite(write))
 
     async def acts(
         self, before: int, limit: int, chat_id: str | None, actor_id: str | None, tenant: str = DEFAULT_TENANT

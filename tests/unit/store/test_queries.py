@@ -136,6 +136,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await chats.commit(ChangeMember("c", "bob", START, "ann", MemberRole.READER))
         await chats.commit(Ban("c", "bob", True, START, "ann"))
         await chats.bans("c")
+        await chats.delete_ended("c", START)
         await chats.commit(Ban("c", "bob", False, START, "ann"))
         await chats.commit(NewInvite("c", "i", MemberRole.MEMBER, START, "ann"))
         await chats.invites("c")

@@ -159,6 +159,9 @@ class ChatStore(Writes, Protocol):
     async def invite(self, invite_id: str) -> StoredInvite | None:
         """One invite link of any chat; None if there is none."""
 
+    async def delete_ended(self, chat_id: str, now: datetime) -> None:
+        """Delete the bans of a chat that have ended, and its links that have expired or are used up."""
+
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """Ids of chats with outbox marks, ascending, greater than ``after``, at most ``limit``."""
 

@@ -84,19 +84,20 @@ def accept(work: Work, command: AcceptInvite) -> Committed | None:
         raise InviteNotFound
     if row["max_uses"] is not None and row["uses"] >= row["max_uses"]:
         raise InviteNotFound
-    _check_creator(work, command)
+    role = MemberRole(row["role"])
+    _check_creator(work, command, role)
     work.open_chat(chat_id, None)
     check_not_banned(work, chat_id, user_id, command.at)
     columns = {name: row[name] for name in ("actor_id", "role", "created_at", "expires_at", "max_uses")}
     work.put(invites, chat_id, command.id, **columns, uses=row["uses"] + 1)
-    role = MemberRole(row["role"])
     event = record_return(work, chat_id, user_id, user_id, command.at, command.trace, role)
     return Committed(event, created=True)
 
 
-def _check_creator(work: Work, command: AcceptInvite) -> None:
-    """Check that the member that created the link may still invite."""
+def _check_creator(work: Work, command: AcceptInvite, role: MemberRole) -> None:
+    """Check that the member that created the link may still invite, and give its role."""
     try:
         rights.check(work, command.chat_id, command.actor_id, Right.INVITE, command.at)
+        check_gives(work, command.chat_id, command.actor_id, role)
     except (NotAMember, RightMissing, Muted):
         raise InviteNotFound from None

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from roomcast.chat.additions import ALL_USERS, AdditionLimits
 from roomcast.chat.commands import MAX_BANS, Ban, ChangeMember, MemberAction, NewMemberChange
-from roomcast.chat.errors import Banned, LastOwner, MemberNotFound, NotAllowed, RightMissing, TooManyEntries
+from roomcast.chat.errors import Banned, LastOwner, MemberNotFound, NotAllowed, TooManyEntries
 from roomcast.chat.model import AuditAction, Committed, StoredEvent
 from roomcast.chat.rights import PLAIN_ROLES, Right
 from roomcast.contract.events import EventType, MemberRole
@@ -89,7 +89,7 @@ def update(work: Work, change: ChangeMember) -> Committed | None:
         muted_until = None
     if role is MemberRole.OWNER:
         if change.mutes and muted_until is not None:
-            raise RightMissing("anyone", "mute an owner; change the role first")
+            raise NotAllowed("an owner cannot be muted; change the role first")
         muted_until = None
     if (role, muted_until) == (row["role"], row["muted_until"]):
         return None
@@ -128,7 +128,7 @@ def ban(work: Work, command: Ban) -> Committed | None:
         work.delete(bans, chat_id, user_id)
         return None
     if user_id == member:
-        raise RightMissing("anyone", "ban yourself")
+        raise NotAllowed("you cannot ban yourself; leave the chat instead")
     is_member = work.row(members, chat_id, user_id) is not None
     if is_member:
         check_departure(work, chat_id, member, user_id)
