@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,21 +22,27 @@ from roomcast.chat.commands import (
 )
 from roomcast.chat.errors import ChatNotFound
 from roomcast.chat.model import ANYONE, Caller, Ending, MessageFilter
+from roomcast.chat.search_terms import parse_query
 from roomcast.chat.searching import ChatSearch, SearchRead
 from roomcast.contract.events import TurnStatus
+from roomcast.contract.text import MAX_SEQ
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.searching import _INDEXED, RECENT, SqlSearchStore
 from support.backend import START, new_message
 
 ANN = Caller(user_id="ann")
 
 
-@pytest.fixture
-async def store(database_options: DatabaseOptions) -> AsyncIterator[Store]:
+@pytest.fixture(params=[RECENT, 1], ids=["compared", "indexed"])
+async def store(database_options: DatabaseOptions, request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """The newest messages are compared one by one; with one such message the index has to find the others."""
     async with open_store(database_options) as opened:
+        index = SqlSearchStore(opened.chats._database, opened.chats, recent=request.param)
+        replaced = replace(opened, search=index)
         await opened.chats.commit(NewChat("c", "Lunch", None, START, "ann", ("bob",)))
         await opened.chats.commit(NewChat("hidden", None, None, START, "bob"))
-        yield opened
+        yield replaced
 
 
 async def send(store: Store, content: str, chat_id: str = "c", **changes: Any) -> str:
@@ -143,6 +150,56 @@ async def test_pages_have_all_messages_once_the_newest_first(store: Store) -> No
             break
         before = read.next
     assert texts == [f"page {number}" for number in reversed(range(7))]
+
+
+@pytest.mark.parametrize("query", ["w", "wo", "word7", "other w", "other"])
+async def test_an_unfinished_word_of_which_there_are_many_finds_the_same_by_every_way(store: Store, query: str) -> None:
+    texts = [f"word{number} other" for number in range(90)]
+    for text in texts:
+        await send(store, text)
+        await send(store, text, "hidden")
+    every = [text for text in reversed(texts) if all(part in text for part in query.split())]
+    if query in {"w", "other w"}:
+        every = []  # one letter is a whole word
+    assert await found(store, query, limit=100) == every
+    assert await found(store, query, ANYONE, limit=200) == [text for text in every for _ in range(2)]
+    assert await found(store, query, chat_id="c", limit=100) == every
+
+
+async def test_a_search_that_takes_long_goes_on_where_it_has_stopped(
+    store: Store, database_options: DatabaseOptions
+) -> None:
+    for number in range(40):
+        await send(store, "common needle" if number in {3, 30} else "common hay")
+    index = SqlSearchStore(store.chats._database, store.chats, recent=8, time_limit_s=0)
+    texts: list[str] = []
+    before: int | None = MAX_SEQ
+    pages = 0
+    while before is not None:
+        hits, below = await index.search(parse_query("needle comm"), chat_id=None, member="ann", before=before, limit=5)
+        texts += [hit.content for hit in hits]
+        assert below is None or below < before
+        before, pages = below, pages + 1
+    assert texts == ["common needle"] * 2
+    assert pages > 3
+
+
+async def test_a_query_that_the_index_does_not_answer_in_time_is_answered_by_comparison(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL only: SQLite's statements are bounded by their windows."""
+    if not store.shared:
+        pytest.skip("SQLite has no time limit of a statement")
+    for number in range(20):
+        await send(store, f"slow {number}")
+    monkeypatch.setitem(_INDEXED, "postgresql", f"{_INDEXED['postgresql']} AND pg_sleep(0.3) IS NOT NULL")
+    read = await search(store, "slow")
+    contents = [hit.content for hit, _ in read.hits]
+    while read.next is not None:
+        read = await search(store, "slow", before=read.next)
+        contents += [hit.content for hit, _ in read.hits]
+    assert contents == [f"slow {number}" for number in reversed(range(20))]
+    assert await store.chats.message("c", "none") is None  # the connection is in order
 
 
 async def test_the_snippet_shows_the_first_match_in_units_of_javascript(store: Store) -> None:

@@ -5,6 +5,7 @@ Layer: chat. Source: docs/design.md, "Search".
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,8 @@ from roomcast.contract.text import MAX_SEQ
 
 #: Reads of the index for one page. A read may return messages that have the terms, but not beside each other.
 _MAX_READS: Final = 5
+#: After it no further read begins.
+_TIME_LIMIT_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,11 @@ class ChatSearch:
         if not query.runs:
             return SearchRead(hits, None, complete)
         position = MAX_SEQ if before is None else before
+        ends = asyncio.get_running_loop().time() + _TIME_LIMIT_S
         for _ in range(_MAX_READS):
-            found = await self._index.search(query, chat_id=chat_id, member=member, before=position, limit=limit + 1)
+            found, below = await self._index.search(
+                query, chat_id=chat_id, member=member, before=position, limit=limit + 1
+            )
             for hit in found:
                 if len(hits) == limit:
                     return SearchRead(hits, position, complete)
@@ -82,8 +88,11 @@ class ChatSearch:
                     continue
                 if (snippet := find_snippet(hit.content, query)) is not None:
                     hits.append((hit, snippet))
-            if len(found) <= limit:
+            if below is None:
                 return SearchRead(hits, None, complete)
+            position = below
+            if asyncio.get_running_loop().time() >= ends:
+                break
         return SearchRead(hits, position, complete)
 
     async def _check(self, caller: Caller, chat_id: str) -> None:

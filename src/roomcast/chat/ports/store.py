@@ -224,8 +224,11 @@ class SearchStore(Protocol):
 
     async def search(
         self, query: Query, *, chat_id: str | None, member: str | None, before: int, limit: int
-    ) -> Sequence[SearchHit]:
-        """Messages that have the terms of a query, the newest first, at most ``limit``.
+    ) -> tuple[Sequence[SearchHit], int | None]:
+        """Messages that have the terms of a query, the newest first, at most ``limit``, and where the rest begins.
+
+        The time is limited: there may be fewer hits than ``limit``, even none, and more at positions below the second
+        value. It is None if there are no others.
 
         Args:
             query: At least one term.
