@@ -1,10 +1,13 @@
 /** Messages that match a text, while the user types it. */
-import { RoomcastError, type SearchHit } from '@roomcast/client';
+import { RoomcastError, type SearchHit, type SearchPage } from '@roomcast/client';
 import { useEffect, useState } from 'react';
 import { useRoomcastClient } from './provider.ts';
 
 /** A pause of typing of this length starts the search. */
 const PAUSE_MS = 150;
+/** A page of the server may have fewer matches, since the time of a search is limited; the next one goes on. */
+const HITS = 20;
+const MAX_PAGES = 10;
 
 export interface UseSearchResult {
   /** The newest matches; those of an earlier text until the answer is there. */
@@ -27,15 +30,23 @@ export function useSearch(text: string): UseSearchResult {
     let current = true;
     const timer = setTimeout(() => {
       setResult((before) => ({ ...before, loading: true }));
-      api.search(q).then(
-        ({ hits, complete }) => {
-          if (current) setResult({ hits, complete, loading: false, error: null });
-        },
-        (error: unknown) => {
-          if (current && error instanceof RoomcastError) setResult({ ...NOTHING, error });
-        },
-      );
+      search().catch((error: unknown) => {
+        if (current && error instanceof RoomcastError) setResult({ ...NOTHING, error });
+      });
     }, PAUSE_MS);
+    const search = async () => {
+      let hits: readonly SearchHit[] = [];
+      let cursor: string | null = null;
+      for (let pages = 1, loading = true; loading && current; pages += 1) {
+        const page: SearchPage = await api.search(q, cursor === null ? {} : { cursor });
+        hits = [...hits, ...page.hits];
+        cursor = page.nextCursor ?? null;
+        loading = cursor !== null && hits.length < HITS && pages < MAX_PAGES;
+        // Matches of an earlier text stay until there are others.
+        if (current && (hits.length > 0 || !loading))
+          setResult({ hits, complete: page.complete, loading, error: null });
+      }
+    };
     return () => {
       current = false;
       clearTimeout(timer);
