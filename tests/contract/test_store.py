@@ -19,6 +19,7 @@ from roomcast.chat.model import ChatPosition, StoredMember
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType, LastMessage, MemberRole
+from roomcast.store import chats as chat_queries
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
@@ -240,6 +241,30 @@ async def test_chats_can_be_limited_to_those_of_a_member(store: ChatStore) -> No
     await store.commit(NewChat("b", None, None, START, "bob", ("ann",)))
     await store.commit(NewChat("x", None, None, START, "eve"))
     assert {chat.id for chat in await store.chats(9, None, "ann")} == {"a", "b"}
+
+
+@pytest.mark.parametrize("newest", [4, 1_000])
+async def test_the_chats_of_a_member_of_many_are_listed_once_in_order(
+    store: ChatStore, monkeypatch: pytest.MonkeyPatch, newest: int
+) -> None:
+    monkeypatch.setattr(chat_queries, "FEW", 2)
+    monkeypatch.setattr(chat_queries, "_NEWEST", newest)  # fewer or more than there are
+    expected = []
+    for number in range(24):
+        of_ann = number % 8 < 3  # among others, of which some pages have none
+        await store.commit(NewChat(f"c{number}", None, None, START, "ann" if of_ann else "bob"))
+        # Two at a time have the same activity.
+        await store.commit(new_message(f"c{number}", created_at=START + timedelta(seconds=9 + number // 2)))
+        expected = [f"c{number}", *expected] if of_ann else expected
+    listed = await store.chats(30, None, "ann")
+    assert sorted(chat.id for chat in listed) == sorted(expected)
+    pages: list[str] = []
+    position = None
+    while page := await store.chats(2, position, "ann"):
+        pages += [chat.id for chat in page]
+        position = ChatPosition(round(page[-1].last_activity_at.timestamp() * 1000), page[-1].id)
+    assert pages == [chat.id for chat in listed]
+    assert listed == sorted(listed, key=lambda chat: (chat.last_activity_at, chat.id), reverse=True)
 
 
 async def test_a_listed_chat_has_its_newest_message_whatever_happened_after_it(store: ChatStore) -> None:

@@ -82,6 +82,13 @@ _MAX_BACKLOG: Final = 10_000
 _ACTIVE: Final = chats.c.state.is_(None)
 _ARCHIVED: Final = chats.c.state == ChatState.ARCHIVED
 _PREVIEW_CHARS: Final = 120
+#: Chats of a user that are read and sorted for a page of its list. Of a user with more, the newest chats of all users
+#: are tried first, in their order.
+FEW: Final = 1_000
+_NEWEST: Final = 5_000
+_FEW_CHATS: Final = select(func.count().label("size")).select_from(
+    select(members.c.chat_id).where(members.c.user_id == bindparam("user")).limit(FEW + 1).subquery("some_chats")
+)
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
 # Selected together with results that depend on the epochs, since another process may have begun a new epoch.
 _NEWEST_EPOCH: Final = (
@@ -147,6 +154,18 @@ def _with_last_message(page: Select[*tuple[Any, ...]], reader: str | None) -> Se
         .select_from(chat.outerjoin(message, message.c.id == newest))
         .order_by(chat.c.last_activity_at.desc(), chat.c.id.desc())
     )
+
+
+def _among_newest(
+    query: Select[*tuple[Any, ...]], before: ChatPosition | None, member: str
+) -> Select[*tuple[Any, ...]]:
+    """Limit a list to the chats of a user among the `_NEWEST` of all users."""
+    activity = chats.alias("newest").c.last_activity_at
+    oldest = select(activity).order_by(activity.desc()).offset(_NEWEST).limit(1)
+    if before is not None:
+        oldest = oldest.where(activity <= before.last_activity_ms)
+    is_member = select(members.c.user_id).where(members.c.chat_id == chats.c.id, members.c.user_id == member).exists()
+    return query.where(is_member, chats.c.last_activity_at >= func.coalesce(oldest.scalar_subquery(), 0))
 
 
 def _with_head(page: Select[*tuple[Any, ...]], order: str = "seq") -> Select[*tuple[Any, ...]]:
@@ -240,15 +259,19 @@ class SqlChatStore(Writer):
     ) -> Sequence[StoredChat]:
         """See the port."""
         listed = select(chats).where(_ARCHIVED if archived else _ACTIVE)
-        query = listed.order_by(chats.c.last_activity_at.desc(), chats.c.id.desc()).limit(limit)
+        query = listed.order_by(chats.c.last_activity_at.desc(), chats.c.id.desc())
         if before is not None:
             position = tuple_(literal(before.last_activity_ms), literal(before.id))
             query = query.where(tuple_(chats.c.last_activity_at, chats.c.id) < position)
-        if member is not None:
-            query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
-        else:
-            query = query.where(of_tenant(chats.c.id, tenant))
-        return await self._listed_chats(query, reader)
+        if member is None:
+            return await self._listed_chats(query.where(of_tenant(chats.c.id, tenant)).limit(limit), reader)
+        (row,) = await self._database.fetch(_FEW_CHATS, {"user": member})
+        if row.size > FEW and not archived:
+            found = await self._listed_chats(_among_newest(query, before, member).limit(limit), reader)
+            if len(found) == limit:
+                return found
+        query = query.join(members, members.c.chat_id == chats.c.id).where(members.c.user_id == member)
+        return await self._listed_chats(query.limit(limit), reader)
 
     async def erase_deleted(self, limit: int) -> bool:
         """See the port."""

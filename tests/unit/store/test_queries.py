@@ -6,10 +6,11 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -48,8 +49,10 @@ from roomcast.chat.search_terms import parse_query
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import MemberRole, TurnStatus
 from roomcast.contract.internal import EndedSession
+from roomcast.store import chats as chat_queries
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.searching import RECENT, SqlSearchStore
 from roomcast.store.tables import METADATA
 from support.backend import START, fresh_database, new_message
 from support.postgres_server import PostgresServer
@@ -57,6 +60,7 @@ from support.postgres_server import PostgresServer
 #: Walks an index in the requested order and stops at the limit.
 ORDERED = {
     "SCAN chats USING INDEX ix_chats_activity",
+    "SCAN newest USING COVERING INDEX ix_chats_activity",
     "SCAN chats USING INDEX ix_chats_deleted",
     "SCAN events USING INDEX ix_events_unplaced",
     "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1",
@@ -69,11 +73,15 @@ SMALL = {"SCAN state", "SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_
 #: The same on PostgreSQL.
 SMALL_TABLES = {"epochs", "feed_head", "search_backlog"}
 #: FTS5 finds the rows of a term, and reads the settings and the segments of its index by itself.
-FTS = re.compile(r"SCAN search_terms VIRTUAL TABLE INDEX \d+:.*M\d|SCAN main\.search_terms_config|SCAN hit$")
+FTS = re.compile(
+    r"SCAN search_terms VIRTUAL TABLE INDEX \d+:.*M\d|SCAN search_vocabulary VIRTUAL TABLE INDEX 2:"
+    r"|SCAN main\.search_terms_config|SCAN hit$"
+)
 #: A chat's head, which is one row, one page of rows, the keys of a batch, and at most 999 unread messages.
 PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:", "SCAN ids VIRTUAL TABLE INDEX 1:"} | {
     "SCAN asked VIRTUAL TABLE INDEX 1:",
     "SCAN unread_places",
+    "SCAN some_chats",
     "SCAN mentions_places",
 }
 
@@ -92,7 +100,9 @@ async def read_by_filter_and_text(store: Store) -> None:
             await store.chats.messages("c", before=before_seq, after=after_seq, limit=10, only=only)
     for text in ("hello", "hel world 你好"):
         for chat_id, member in ((None, "ann"), ("c", "ann"), (None, None)):
-            await store.search.search(parse_query(text), chat_id=chat_id, member=member, before=99, limit=10)
+            for recent in (RECENT, 1):  # with one message, the index finds the others
+                index = SqlSearchStore(store.chats._database, store.chats, recent=recent)
+                await index.search(parse_query(text), chat_id=chat_id, member=member, before=99, limit=10)
     await store.chats.members("c", 10)
     assert not await store.search.index_more()
     assert await store.search.complete()
@@ -119,6 +129,8 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for before in (None, ChatPosition(0, "c")):
             for member in (None, "ann"):
                 await chats.chats(10, before, member)
+            with patch.object(chat_queries, "FEW", 0):  # as for a user with thousands of chats
+                await chats.chats(10, before, "ann")
         await chats.commit(MarkRead("c", "bob", 3, "bob"))
         await chats.commit(new_message(content="@bob and @ann"))
         await chats.chat("c", "bob")
@@ -200,11 +212,12 @@ async def exercise_integration(store: Store) -> None:
     await store.feed.read(Cursor(epoch=store.chats.epoch, seq=1), 10)
 
 
-async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
+async def sqlite_statements(options: DatabaseOptions) -> list[str]:
+    """The statements that `exercise` runs, with the values of their parameters."""
     statements: list[str] = []
 
     def trace(driver: sqlite3.Connection, *_: Any) -> None:
-        driver.set_trace_callback(statements.append)  # with the values of the parameters
+        driver.set_trace_callback(statements.append)
 
     def listen(store: Store) -> None:
         database = store.chats._database
@@ -212,10 +225,13 @@ async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
         assert database._held is not None  # the writing connection stays out of its pool
         trace(cast("sqlite3.Connection", database._held.connection.driver_connection))
 
-    await exercise(fresh_database(tmp_path), listen)
-    statements = [statement.strip() for statement in statements]
-    assert len([statement for statement in statements if statement.startswith("SELECT")]) > 30
-    engine = create_engine(f"sqlite:///{tmp_path / 'roomcast.db'}")
+    await exercise(options, listen)
+    return [statement.strip() for statement in statements]
+
+
+def check_sqlite_plans(file: Path, statements: Iterable[str]) -> None:
+    """Check that each statement finds its rows through an index."""
+    engine = create_engine(f"sqlite:///{file}")
     with engine.connect() as connection:
         for statement in statements:
             if not statement.startswith(("SELECT", "UPDATE", "DELETE")):
@@ -226,6 +242,12 @@ async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
             scans = {step for step in scans if not FTS.match(step)}
             assert scans <= {"SCAN CONSTANT ROW"}, f"{statement}: {steps}"
     engine.dispose()
+
+
+async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
+    statements = await sqlite_statements(fresh_database(tmp_path))
+    assert len([statement for statement in statements if statement.startswith("SELECT")]) > 30
+    check_sqlite_plans(tmp_path / "roomcast.db", statements)
 
 
 async def test_a_page_of_chats_costs_no_look_up_of_messages_for_the_other_chats(tmp_path: Path) -> None:
@@ -314,11 +336,8 @@ def scanned_tables(plan: Any) -> Iterator[str]:
         yield from scanned_tables(list(plan.values()))
 
 
-async def test_no_query_scans_a_large_table_on_postgresql(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = postgres.create_database()
-    options = DatabaseOptions(url=postgres.url(name))
+async def postgres_statements(options: DatabaseOptions, monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], Any]:
+    """The statements that `exercise` runs, each by the number of its keys, with its parameters."""
     statements: dict[tuple[str, int], Any] = {}
     execute = psycopg.Cursor.execute
 
@@ -335,6 +354,15 @@ async def test_no_query_scans_a_large_table_on_postgresql(
 
     await exercise(options, listen)
     monkeypatch.undo()
+    return statements
+
+
+async def test_no_query_scans_a_large_table_on_postgresql(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = postgres.create_database()
+    options = DatabaseOptions(url=postgres.url(name))
+    statements = await postgres_statements(options, monkeypatch)
     assert len({text for text, _ in statements}) > 25
     assert max(keys for _, keys in statements) > 100
     postgres.execute(POPULATE, name)
