@@ -1,5 +1,5 @@
 /** Messages that match a text, while the user types it. */
-import { RoomcastError, type SearchHit, type SearchPage } from '@roomcast/client';
+import { RoomcastError, type SearchHit } from '@roomcast/client';
 import { useEffect, useState } from 'react';
 import { useRoomcastClient } from './provider.ts';
 
@@ -34,18 +34,15 @@ export function useSearch(text: string): UseSearchResult {
         if (current && error instanceof RoomcastError) setResult({ ...NOTHING, error });
       });
     }, PAUSE_MS);
-    const search = async () => {
-      let hits: readonly SearchHit[] = [];
-      let cursor: string | null = null;
-      for (let pages = 1, loading = true; loading && current; pages += 1) {
-        const page: SearchPage = await api.search(q, cursor === null ? {} : { cursor });
-        hits = [...hits, ...page.hits];
-        cursor = page.nextCursor ?? null;
-        loading = cursor !== null && hits.length < HITS && pages < MAX_PAGES;
-        // Matches of an earlier text stay until there are others.
-        if (current && (hits.length > 0 || !loading))
-          setResult({ hits, complete: page.complete, loading, error: null });
-      }
+    const search = async (before: readonly SearchHit[] = [], cursor?: string, pages = 1): Promise<void> => {
+      const page = await api.search(q, cursor === undefined ? {} : { cursor });
+      if (!current) return;
+      const hits = [...before, ...page.hits];
+      const next = hits.length < HITS && pages < MAX_PAGES ? page.nextCursor : null;
+      const loading = next != null;
+      // Matches of an earlier text stay until there are others.
+      if (hits.length > 0 || !loading) setResult({ hits, complete: page.complete, loading, error: null });
+      if (loading) await search(hits, next, pages + 1);
     };
     return () => {
       current = false;
