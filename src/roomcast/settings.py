@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -20,10 +21,12 @@ from roomcast.auth.errors import InvalidOptions, WeakSecret
 from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions, is_safe_url
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.chat.moderation import ModerationLimits, WhenAway
+from roomcast.chat.notifications.endpoints import EndpointRules, Network
 from roomcast.chat.rates import RateLimits
 from roomcast.gateway.connection_limits import OpenConnectionLimits
 from roomcast.moderation.options import ModerationOptions
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
+from roomcast.push.options import PushOptions
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
 from roomcast.setting_values import (
     LINE_END,
@@ -80,6 +83,7 @@ SECRETS: Final = (
     "ROOMCAST_HTTP_TOKEN",
     "ROOMCAST_MODERATION_SECRET",
     "ROOMCAST_TOKEN",
+    "ROOMCAST_VAPID_KEY",
 )
 #: Every variable that this module reads.
 VARIABLES: Final = (
@@ -158,6 +162,9 @@ VARIABLES: Final = (
     "ROOMCAST_MODERATION_AWAY",
     "ROOMCAST_MODERATION_DEADLINE_S",
     "ROOMCAST_URL",
+    "ROOMCAST_VAPID_SUBJECT",
+    "ROOMCAST_PUSH_NETWORKS",
+    "ROOMCAST_PUSH_DELAY_S",
 )
 MAX_GATEWAY_PROCESSES: Final = 64
 #: Largest value of a limit per minute.
@@ -233,6 +240,8 @@ class Settings:
             a user and of an address that are open at once in a gateway process; 0: no limit.
         moderation: ``ROOMCAST_MODERATION`` and ``ROOMCAST_MODERATION_…``: the hook that reviews each text before it is
             stored; None: texts are not reviewed.
+        push: ``ROOMCAST_VAPID_…``, ``ROOMCAST_PUSH_…``: pushes to the devices of users; without a key, there is one
+            beside an SQLite database.
         url: ``ROOMCAST_URL``: base URL of the API for `roomcast tail` and `publish`, which may have a path.
         token: ``ROOMCAST_TOKEN``: access token of `roomcast tail` and `publish`.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
@@ -274,6 +283,7 @@ class Settings:
     rate_limits: RateLimits = field(default_factory=RateLimits)
     open_limits: OpenConnectionLimits = field(default_factory=OpenConnectionLimits)
     moderation: ModerationOptions | None = None
+    push: PushOptions = field(default_factory=PushOptions)
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     logs: LogOptions = field(default_factory=LogOptions)
@@ -329,6 +339,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         rate_limits=_rate_limits(environ),
         open_limits=_open_limits(environ),
         moderation=_moderation(environ),
+        push=_push(environ),
         url=read_url(environ, "ROOMCAST_URL"),
         token=read_token(environ, "ROOMCAST_TOKEN"),
         logs=read_log_options(environ),
@@ -471,6 +482,34 @@ def _moderation(environ: Mapping[str, str]) -> ModerationOptions | None:
         problem = f"must be whsec_ and the base64 of {_LEAST_KEY_BYTES} bytes or more, to sign requests to the URL"
         raise SettingsError("ROOMCAST_MODERATION_SECRET", f"{problem}; create it with `openssl rand -base64 32`")
     return ModerationOptions(hook=hook, secret=key, limits=limits)
+
+
+def _push(environ: Mapping[str, str]) -> PushOptions:
+    key = environ.get("ROOMCAST_VAPID_KEY", "").strip() or None
+    subject = environ.get("ROOMCAST_VAPID_SUBJECT", "").strip() or None
+    if key is not None:
+        from roomcast.push.vapid import Vapid  # loads `cryptography`
+
+        try:
+            Vapid(key, subject)
+        except ValueError as error:
+            problem = f"is invalid: {error}; create one with `roomcast vapid-key`"
+            raise SettingsError("ROOMCAST_VAPID_KEY", problem) from None
+    if subject is not None and not subject.startswith(("mailto:", "https://")):
+        raise SettingsError("ROOMCAST_VAPID_SUBJECT", f"is {subject!r}; expected mailto:ADDRESS or an https:// URL")
+    networks: list[Network] = []
+    for item in split_items(environ.get("ROOMCAST_PUSH_NETWORKS", "")):
+        try:
+            networks.append(ip_network(item))
+        except ValueError as error:
+            raise SettingsError("ROOMCAST_PUSH_NETWORKS", f"has an invalid network: {error}") from None
+    delay_s = read_seconds(environ, "ROOMCAST_PUSH_DELAY_S")
+    return PushOptions(
+        key=key,
+        subject=subject,
+        rules=EndpointRules(tuple(networks)),
+        delay_s=PushOptions().delay_s if delay_s is None else delay_s,
+    )
 
 
 #: The SDK would record all traces for any other name.

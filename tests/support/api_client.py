@@ -19,6 +19,8 @@ from roomcast.auth.scopes import ServiceScope
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.notifications.endpoints import EndpointRules
+from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.ports import Tracer
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.searching import ChatSearch
@@ -37,6 +39,7 @@ async def open_api(
     options: ApiOptions | None = None,
     responder: str | None = None,
     tracer: Tracer | None = None,
+    push: EndpointRules | None = None,
     create: Callable[[ApiServices, ApiOptions | None], FastAPI] = create_api,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Backend]]:
     """A client of an API of its own."""
@@ -52,6 +55,8 @@ async def open_api(
             ReadState(backend.store.chats),
             Feed(backend.store.feed),
             ChatSearch(backend.store.chats, backend.store.search),
+            Preferences(backend.store.chats),
+            Devices(backend.store.pushes, push),
             TokenVerifier(AUTH, ended) if auth else None,
             default_responder=responder,
             tracer=tracer,

@@ -17,6 +17,7 @@ from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.ports import Chunk
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.searching import ChatSearch
@@ -105,6 +106,8 @@ async def open_dialects(
             ReadState(backend.store.chats),
             Feed(backend.store.feed),
             ChatSearch(backend.store.chats, backend.store.search),
+            Preferences(backend.store.chats),
+            Devices(backend.store.pushes, None),
             verifier,
         )
         app = create_api(services, options)

@@ -11,6 +11,7 @@ May import: auth, chat, contract, observability, realtime.requests.origins, real
 | ``search_routes`` | the endpoint that searches messages |
 | ``mark_routes`` | the endpoints that delete, react to and pin messages |
 | ``event_routes`` | the endpoints for other applications: events in chats |
+| ``notification_routes`` | what notifies users, and their devices |
 | ``read_routes`` | the endpoints for what users have read |
 | ``member_routes`` | the endpoints for members, roles, mutes, bans and invite links |
 | ``sign_in_routes`` | sign-in by OpenID Connect, the session of a browser |

@@ -30,6 +30,7 @@ from roomcast.api.internal_routes import internal_router
 from roomcast.api.mark_routes import mark_router
 from roomcast.api.member_routes import member_router
 from roomcast.api.middleware import Checks, RequestChecks
+from roomcast.api.notification_routes import notification_router
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response, rate_problem
@@ -57,6 +58,7 @@ from roomcast.chat.errors import (
     Muted,
     NotAllowed,
     NotAMember,
+    PushRefused,
     RateLimitReached,
     RightMissing,
     StoreUnavailable,
@@ -88,6 +90,7 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     InviteNotFound: (404, ErrorCode.INVITE_NOT_FOUND),
     TooManyEntries: (409, ErrorCode.TOO_MANY_ENTRIES),
     ChatExists: (409, ErrorCode.CHAT_EXISTS),
+    PushRefused: (422, ErrorCode.INVALID),
     UnknownResponder: (422, ErrorCode.INVALID),
     MessageNotFound: (404, ErrorCode.MESSAGE_NOT_FOUND),
     TurnNotFound: (404, ErrorCode.TURN_NOT_FOUND),
@@ -203,6 +206,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         mark_router,
         member_router,
         read_router,
+        notification_router,
         event_router,
         search_router,
         session_router,

@@ -21,7 +21,7 @@ async def mark_read(
     request: Request, caller: CurrentCaller, chat_id: ChatId, command: rest.MarkRead, user_id: ActingUser = None
 ) -> Response:
     """Record that the user has read a chat up to ``seq``. The user's cursor never moves back."""
-    await services_of(request).reads.mark(caller, chat_id, command.seq, user_id)
+    await services_of(request).reads.mark(caller, chat_id, command.seq, user_id, command.epoch)
     return Response(status_code=204)
 
 

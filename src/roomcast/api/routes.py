@@ -12,6 +12,7 @@ import binascii
 import json
 import logging
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -112,6 +113,7 @@ def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
         preview=chat.preview,
         unread=chat.unread,
         mentions=chat.mentions,
+        notify="all" if chat.notifications is None else chat.notifications.at(datetime.now(UTC)),
         ai=rest.ChatAi(
             answers=ai.answers,
             when_active=ai.when_active,
@@ -170,6 +172,7 @@ async def config(request: Request) -> Response:
             ),
             epoch=services.reader.epoch,
             version=__version__,
+            push_key=services.push_key,
         )
     )
 

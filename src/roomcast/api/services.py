@@ -12,6 +12,7 @@ from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.ports import RateLimiter, Tracer
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
@@ -52,6 +53,7 @@ class ApiServices:
         default_responder: Answers in chats that name no responder; None: such chats do not answer.
         tracer: Records spans; None: tracing is off.
         limiter: Limits requests per user and address; None: there are no such limits.
+        push_key: The public key for subscriptions of Web Push; None: no pushes are sent.
     """
 
     writer: ChatWriter
@@ -63,8 +65,11 @@ class ApiServices:
     reads: ReadState
     feed: Feed
     search: ChatSearch
+    preferences: Preferences
+    devices: Devices
     verifier: TokenVerifier | None = None
     sign_in: SignIn | None = None
     default_responder: str | None = None
     tracer: Tracer | None = None
     limiter: RateLimiter | None = None
+    push_key: str | None = None

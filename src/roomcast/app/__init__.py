@@ -11,6 +11,7 @@ May import: everything but cli.
 | ``backups`` | backups of the database, and their restore |
 | ``responders`` | the responders that the settings name |
 | ``moderation`` | the moderation hook that the settings name |
+| ``pushing`` | Web Push: its key, its tasks |
 | ``redis_services`` | the services that processes share through Redis |
 | ``internal_site`` | the internal address: metrics, readiness, forwarded requests |
 | ``worker_processes`` | several gateway processes on one port |

@@ -30,6 +30,7 @@ from roomcast.app.metrics import (
 )
 from roomcast.app.moderation import running_moderation
 from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
+from roomcast.app.pushing import build_vapid, running_pushes
 from roomcast.app.responders import build_responders
 from roomcast.app.search_index import index_earlier_messages
 from roomcast.app.sessions import follow_ended_sessions
@@ -42,6 +43,7 @@ from roomcast.chat.following import TurnFollower
 from roomcast.chat.keeping import erase_deleted_chats
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.moderation import Moderation
+from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.ports import Head, SystemClock
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
@@ -54,6 +56,7 @@ from roomcast.contract.cursor import Cursor
 from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, ChatAdmission, UnknownTurn
 from roomcast.observability.readiness import Problem
+from roomcast.push.vapid import Vapid
 from roomcast.realtime.transports.proxies import ASGIApp
 from roomcast.store.database import sqlite_url
 from roomcast.store.errors import StoreError
@@ -111,9 +114,11 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
     settings, tasks, metrics = process.config.settings, process.tasks, process.metrics
     # First: a responder that cannot be loaded ends the process, and nothing is running yet.
     responders = build_responders(settings)
+    vapid = build_vapid(process)
     async with (
         running_moderation(settings.moderation) as moderation,
         open_store(database_options(process.config.database), tracer=process.tracer) as store,
+        running_pushes(process, store, vapid if worker else None),
     ):
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
@@ -167,7 +172,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             wake_workers = call.wake
             tasks.start("calls to workers", call.run())
         try:
-            yield _build_backend(process, shared, store, relay, activity, reads, turns, wake, moderation)
+            yield _build_backend(process, shared, store, relay, activity, reads, turns, wake, moderation, vapid)
         finally:
             if worker:
                 await running.stop()
@@ -187,6 +192,7 @@ def _build_backend(
     turns: Turns,
     wake_workers: Callable[[], None],
     moderation: Moderation | None,
+    vapid: Vapid | None,
 ) -> Backend:
     """Build the use cases and, if the process has a port for it, the API."""
     settings = process.config.settings
@@ -216,11 +222,14 @@ def _build_backend(
         reads,
         Feed(store.feed),
         ChatSearch(store.chats, store.search),
+        Preferences(store.chats),
+        Devices(store.pushes, None if vapid is None else settings.push.rules),
         None if settings.auth is None else TokenVerifier(settings.auth, process.ended),
         sign_in=_build_sign_in(process),
         default_responder=next(iter(settings.responders), None),
         tracer=process.tracer,
         limiter=shared.limiter,
+        push_key=None if vapid is None else vapid.public_key,
     )
     api = create_api(services, process.config.api)
     internal_api = create_internal_api(services, _internal_options(process), api.state.durations)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from roomcast import __version__
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.moderation import OUTCOMES
+from roomcast.chat.notifications.delivery import OUTCOMES as PUSH_OUTCOMES
 from roomcast.contract.errors import ErrorCode
 from roomcast.gateway.delivery.counters import JOINS
 from roomcast.histogram import Histogram
@@ -270,6 +271,16 @@ def activity_families(counters: Counter[str], reads: Counter[str]) -> Iterator[F
     yield Family("activity_announcements", "Announcements of activity in chats.", "counter", counts, "outcome")
     counts = _all(("announced", "dropped", "lost"), reads)
     yield Family("read_announcements", "Announcements of what users have read.", "counter", counts, "outcome")
+
+
+def push_families(counters: Counter[str], messages: Counter[str]) -> Iterator[Family]:
+    """Pushes to devices."""
+    counts = _all(PUSH_OUTCOMES, counters)
+    repeated = counts.pop("repeated", 0)
+    yield Family("pushes", "Pushes to devices, by outcome.", "counter", counts, "outcome")
+    yield Family("pushes_repeated", "Further attempts to send a push.", "counter", repeated)
+    curtailed = "Messages that were pushed to the first devices of a chat only."
+    yield Family("pushes_curtailed", curtailed, "counter", messages["curtailed"])
 
 
 def worker_families(counters: WorkerCounters) -> Iterator[Family]:

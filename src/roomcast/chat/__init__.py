@@ -19,6 +19,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |
 | ``publishing`` | passes committed events to the relay and the listener |
 | ``read_state`` | use cases: up to where users have read a chat; ``chat-read`` |
+| ``notifications`` | what notifies users, their devices, pushes |
 | ``reading`` | use cases: chats, events after a cursor, messages and their versions, members |
 | ``event_blocks`` | encoded events for the pages of all clients |
 | ``additions`` | how often a user may add other users to chats |

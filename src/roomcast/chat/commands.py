@@ -12,11 +12,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from roomcast.chat.additions import AdditionLimits
-from roomcast.chat.model import ChatAi, Committed, CursorMoved, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
+from roomcast.chat.model import (
+    ChatAi,
+    Committed,
+    CursorMoved,
+    Ending,
+    Notifications,
+    StoredChat,
+    StoredEvent,
+    StoredTurn,
+    TurnClaim,
+)
 from roomcast.contract.events import MemberRole, Role
+from roomcast.contract.rest import NotifyLevel
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -540,6 +551,8 @@ class MarkRead(Command[CursorMoved | None]):
     Attributes:
         seq: A larger one than the chat's head counts as the head.
         member: As in `NewMessage`.
+        epoch: The epoch of the event. If there is no such event, or it was written later, nothing changes: the user
+            has seen one that a backup has replaced. None: not checked.
 
     Raises:
         ChatNotFound: the chat does not exist.
@@ -551,6 +564,38 @@ class MarkRead(Command[CursorMoved | None]):
     user_id: str
     seq: int
     member: str | None = None
+    epoch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetNotifications(Command[Notifications]):
+    """Change what notifies a user of a chat. Returns the new settings, without the user's default.
+
+    Attributes:
+        level: ``default``: remove the setting; None: keep it.
+        muted_until: A time that has passed ends the mute; None: keep it.
+        now: The current time.
+        member: As in `NewMessage`.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+    """
+
+    chat_id: str
+    user_id: str
+    level: Literal["default"] | NotifyLevel | None
+    muted_until: datetime | None
+    now: datetime
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetNotificationDefault(Command[None]):
+    """Change what notifies a user of chats without a setting."""
+
+    user_id: str
+    level: NotifyLevel
 
 
 #: Limits of the lists of a chat.

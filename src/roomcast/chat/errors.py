@@ -46,6 +46,10 @@ class ChatNotFound(ChatError):
         self.chat_id = chat_id
 
 
+class PushRefused(ChatError):
+    """The server sends no pushes, or not to this endpoint; the text says why."""
+
+
 class NotAMember(ChatError):
     """The user is not a member of the chat."""
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from roomcast.contract import events as contract
 from roomcast.contract.events import EventType, LastMessage, MemberRole, Role, TurnReason, TurnStatus
+from roomcast.contract.rest import NotifyLevel
 from roomcast.contract.tenants import DEFAULT_TENANT, tenant_of
 
 
@@ -92,6 +93,7 @@ class StoredChat:
         preview: The beginning of the newest message.
         unread: The unread messages of a user, at most `MAX_UNREAD`; None if no user was given.
         mentions: Those that mention the user.
+        notifications: What notifies the user; None if no user was given.
     """
 
     id: str
@@ -106,6 +108,7 @@ class StoredChat:
     preview: str | None = None
     unread: int | None = None
     mentions: int | None = None
+    notifications: Notifications | None = None
 
     @property
     def position(self) -> ChatPosition:
@@ -268,6 +271,45 @@ class StoredCursor:
 
     user_id: str
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notifications:
+    """What notifies a user of a chat.
+
+    Attributes:
+        level: The user's setting for the chat; None: there is none.
+        muted_until: Nothing notifies the user before this time; None: there is no mute.
+        default: The user's setting for chats without one.
+    """
+
+    level: NotifyLevel | None = None
+    muted_until: datetime | None = None
+    default: NotifyLevel = "all"
+
+    def at(self, now: datetime) -> NotifyLevel:
+        """What notifies the user at a time."""
+        if self.muted_until is not None and now < self.muted_until:
+            return "none"
+        return self.level or self.default
+
+
+@dataclass(frozen=True, slots=True)
+class PushDevice:
+    """A device that receives pushes for a user.
+
+    Attributes:
+        id: Of the endpoint.
+        endpoint: Its URL at the push service; a secret.
+        p256dh: Its public key, in base64url.
+        auth: The secret that authenticates messages to it, in base64url.
+    """
+
+    id: str
+    user_id: str
+    endpoint: str = field(repr=False)
+    p256dh: str = field(repr=False)
+    auth: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

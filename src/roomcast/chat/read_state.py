@@ -77,7 +77,9 @@ class ReadState:
         """Start announcing through ``announcer``."""
         self._announcer = announcer
 
-    async def mark(self, caller: Caller, chat_id: str, seq: int, user_id: str | None = None) -> bool:
+    async def mark(
+        self, caller: Caller, chat_id: str, seq: int, user_id: str | None = None, epoch: str | None = None
+    ) -> bool:
         """Move a user's cursor to ``seq``, never back. Returns whether it moved.
 
         Args:
@@ -85,6 +87,7 @@ class ReadState:
             chat_id: The chat.
             seq: The seq of the last event that the user has seen.
             user_id: The user, if the caller may act for any; else the caller's own or None.
+            epoch: The epoch of that event, which is not seen if a backup has replaced it; None: not checked.
 
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
@@ -95,7 +98,7 @@ class ReadState:
         if reader is None:
             raise NotAllowed("give the user that has read in userId")
         try:
-            moved = await self._store.commit(MarkRead(chat_id, reader, seq, caller.restricted_user_id))
+            moved = await self._store.commit(MarkRead(chat_id, reader, seq, caller.restricted_user_id, epoch))
         except NotAMember:
             raise ChatNotFound(chat_id) from None
         if moved is None:

@@ -325,6 +325,14 @@ def token(
 
 
 @app.command()
+def vapid_key() -> None:
+    """Create a private key for pushes to browsers, and print it: the value of ROOMCAST_VAPID_KEY."""
+    from roomcast.push.vapid import new_key
+
+    typer.echo(new_key())
+
+
+@app.command()
 def doctor(
     role: Annotated[Role, typer.Argument(help="The command whose set-up is checked.")] = Role.UP,
     data: Data = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from roomcast.contract.events import LastMessage, MemberRole, Message, Role
 from roomcast.contract.model import Input, Output
@@ -25,6 +25,7 @@ from roomcast.contract.text import (
     NewContent,
     NewTitle,
     NewUserId,
+    PushEndpoint,
     ResponderName,
     Seq,
     SystemPrompt,
@@ -38,6 +39,8 @@ MAX_EVENT_DATA_BYTES = 32_768
 MAX_EVENT_DATA_DEPTH = 32
 #: Ten years.
 MAX_SECONDS = 315_360_000
+#: What notifies a user: every message of others, those that mention the user and those of direct chats, or nothing.
+NotifyLevel = Literal["all", "mentions", "none"]
 
 
 class SendMessage(Input):
@@ -215,6 +218,7 @@ class Chat(Output):
         preview: The first 120 characters of the newest message; null if it has no messages.
         unread: The user's unread messages, at most 999; null if the request names no user.
         mentions: Those that mention the user, counted alike.
+        notify: What notifies the user now, with its default and a mute. Left out if ``all``.
     """
 
     id: ChatId
@@ -230,6 +234,7 @@ class Chat(Output):
     preview: str | None = None
     unread: int | None = None
     mentions: int | None = None
+    notify: NotifyLevel = Field(default="all", exclude_if=lambda value: value == "all")
 
 
 class ChatPage(Output):
@@ -452,9 +457,12 @@ class MarkRead(Input):
     Attributes:
         seq: The seq of the last event that the user has seen. A smaller one than before changes nothing; a larger one
             than the chat's head counts as the head.
+        epoch: The epoch of that event. If a backup has replaced it since, nothing changes: the user has not seen the
+            event that has its seq now. Null: not checked.
     """
 
     seq: Seq
+    epoch: Epoch | None = None
 
 
 class ReadCursor(Output):
@@ -468,6 +476,63 @@ class ReadCursors(Output):
     """The response of ``GET /api/chats/{id}/reads``: ascending by user id, the first 1,000."""
 
     reads: list[ReadCursor]
+
+
+class ChangeNotifications(Input):
+    """The body of ``PATCH /api/chats/{id}/notifications``. What is null or left out stays as it is.
+
+    Attributes:
+        level: What notifies the user of this chat; ``default``: as in chats without a setting.
+        muted_for: For how many seconds nothing notifies the user; 0 ends the mute.
+    """
+
+    level: Literal["default"] | NotifyLevel | None = None
+    muted_for: Annotated[int, Field(ge=0, le=MAX_SECONDS)] | None = None
+
+
+class ChatNotifications(Output):
+    """The response of ``GET`` and ``PATCH /api/chats/{id}/notifications``.
+
+    Attributes:
+        level: What notifies the user of this chat.
+        muted_until: Nothing notifies the user before this time; null: there is no mute.
+    """
+
+    level: Literal["default"] | NotifyLevel
+    muted_until: Timestamp | None
+
+
+class SetNotificationDefault(Input):
+    """The body of ``PUT /api/notifications``: what notifies the user of chats without a setting."""
+
+    level: NotifyLevel
+
+
+class NotificationDefault(Output):
+    """The response of ``GET /api/notifications``; ``all`` if the user has set nothing."""
+
+    level: NotifyLevel
+
+
+class PushKeys(Input):
+    """The keys of a device, in base64url: ``PushSubscription.toJSON().keys``."""
+
+    # The camel case of the alias would be ``p256Dh``.
+    p256dh: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{87}=?$"), Field(alias="p256dh")]
+    auth: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22}(==)?$")]
+
+
+class PushSubscription(Input):
+    """The body of ``PUT /api/push/devices``: ``PushSubscription.toJSON()`` of a browser.
+
+    Attributes:
+        endpoint: The URL at the push service of the browser.
+        expiration_time: Ignored: the push service says when a subscription has ended.
+    """
+
+    endpoint: PushEndpoint
+    keys: PushKeys
+    expiration_time: float | None = None
 
 
 class SearchHit(Output):
@@ -528,6 +593,7 @@ class Config(Output):
         sign_in: Whether users sign in at an identity provider: `GET /api/auth/login`, then `POST /api/auth/token`.
         epoch: The current epoch.
         version: The server's version.
+        push_key: The public key for subscriptions of Web Push, in base64url. Left out if the server sends no pushes.
     """
 
     auth: bool
@@ -535,6 +601,7 @@ class Config(Output):
     gateway: GatewayAddress
     epoch: Epoch
     version: str
+    push_key: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Me(Output):

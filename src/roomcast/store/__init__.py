@@ -12,6 +12,7 @@ May import: chat, contract, histogram.
 | ``message_queries`` | the queries for messages with their turns, reactions and pins |
 | ``access`` | the reads of memberships, heads and cursors, in batches |
 | ``feed`` | the events of all chats in one order |
+| ``pushes`` | `chat.ports.PushStore`: the devices that receive pushes |
 | ``searching`` | the index of the messages; indexes those of earlier versions |
 | ``search_batches`` | indexes the messages of earlier versions |
 | ``sessions`` | access tokens that were ended before their expiry |

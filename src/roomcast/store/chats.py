@@ -35,6 +35,7 @@ from roomcast.chat.model import (
     ChatPosition,
     ChatState,
     MessageFilter,
+    Notifications,
     StoredBan,
     StoredChat,
     StoredCursor,
@@ -45,6 +46,7 @@ from roomcast.chat.model import (
 )
 from roomcast.chat.ports import Tracer
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.rest import NotifyLevel
 from roomcast.contract.tenants import DEFAULT_TENANT, SEPARATOR
 from roomcast.store.access import AccessReads
 from roomcast.store.batch import CustomWrite
@@ -71,6 +73,8 @@ from roomcast.store.tables import (
     members,
     mentions,
     messages,
+    notification_defaults,
+    notification_settings,
     outbox,
     pins,
     reads,
@@ -96,13 +100,13 @@ _NEWEST_EPOCH: Final = (
 )
 
 
-def _unread(chat: FromClause, reader: str) -> Sequence[Label[int]]:
-    """The columns ``unread`` and ``mentions`` of each chat, for a user.
+def _of_reader(chat: FromClause, reader: str) -> Sequence[Label[Any]]:
+    """The columns ``unread`` and ``mentions`` of each chat, and what notifies of it, for a user.
 
     The first version stands for a message: it has the author, the place, and the mark of a deletion.
     """
-    own = select(reads.c.seq).where(reads.c.chat_id == chat.c.id, reads.c.user_id == reader)
-    cursor = func.coalesce(own.correlate(chat).scalar_subquery(), 0)
+    read = select(reads.c.seq).where(reads.c.chat_id == chat.c.id, reads.c.user_id == reader)
+    cursor = func.coalesce(read.correlate(chat).scalar_subquery(), 0)
     written = select(messages.c.place).where(
         messages.c.chat_id == chat.c.id,
         messages.c.place > cursor,
@@ -118,7 +122,16 @@ def _unread(chat: FromClause, reader: str) -> Sequence[Label[int]]:
         counted = places.limit(MAX_UNREAD).correlate(chat).subquery(f"{name}_places")
         return select(func.count()).select_from(counted).correlate(chat).scalar_subquery().label(name)
 
-    return count(written, "unread"), count(mentioning, "mentions")
+    setting = notification_settings
+    own = (setting.c.chat_id == chat.c.id) & (setting.c.user_id == reader)
+    default = select(notification_defaults.c.level).where(notification_defaults.c.user_id == reader)
+    return (
+        count(written, "unread"),
+        count(mentioning, "mentions"),
+        select(setting.c.level).where(own).correlate(chat).scalar_subquery().label("notify_level"),
+        select(setting.c.muted_until).where(own).correlate(chat).scalar_subquery().label("notify_muted_until"),
+        default.scalar_subquery().label("notify_default"),
+    )
 
 
 def _with_last_message(page: Select[*tuple[Any, ...]], reader: str | None) -> Select[*tuple[Any, ...]]:
@@ -144,7 +157,7 @@ def _with_last_message(page: Select[*tuple[Any, ...]], reader: str | None) -> Se
             message.c.role.label("message_role"),
             message.c.user_id.label("message_user_id"),
             func.substr(message.c.content, 1, _PREVIEW_CHARS).label("preview"),
-            *(() if reader is None else _unread(chat, reader)),
+            *(() if reader is None else _of_reader(chat, reader)),
             # Unlike the time of the message, it never decreases; clients compare it with those of other chats.
             select(events.c.created_at)
             .where(events.c.chat_id == message.c.chat_id, events.c.seq == message.c.seq)
@@ -426,6 +439,24 @@ class SqlChatStore(Writer):
             .limit(limit)
         )
         return [StoredCursor(row.user_id, row.seq) for row in await self._database.fetch(query)]
+
+    async def notifications(self, chat_id: str, user_id: str) -> Notifications:
+        """See the port."""
+        setting, default = notification_settings, notification_defaults
+        user = select(literal(user_id).label("id")).subquery("reader")
+        of_user = (setting.c.user_id == user.c.id) & (setting.c.chat_id == chat_id)
+        query = select(setting.c.level, setting.c.muted_until, default.c.level.label("default")).select_from(
+            user.outerjoin(setting, of_user).outerjoin(default, default.c.user_id == user.c.id)
+        )
+        (row,) = await self._database.fetch(query)
+        return Notifications(row.level, maybe_time(row.muted_until), row.default or "all")
+
+    async def notification_default(self, user_id: str) -> NotifyLevel:
+        """See the port."""
+        query = select(notification_defaults.c.level).where(notification_defaults.c.user_id == user_id)
+        rows = await self._database.fetch(query)
+        level: NotifyLevel = rows[0].level if rows else "all"
+        return level
 
     async def unpublished(self, limit: int, after: str = "") -> Sequence[str]:
         """See the port."""

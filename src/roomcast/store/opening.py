@@ -18,6 +18,7 @@ from roomcast.store.feed import SqlFeedStore
 from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.pushes import SqlPushStore
 from roomcast.store.searching import SqlSearchStore
 from roomcast.store.sessions import SqlSessionStore
 from roomcast.store.turns import SqlTurnStore
@@ -34,6 +35,7 @@ class Store:
         sessions: Access tokens that were ended before their expiry.
         feed: The events of all chats in one order.
         search: The index of the messages.
+        pushes: The devices that receive pushes.
     """
 
     chats: SqlChatStore
@@ -41,6 +43,7 @@ class Store:
     sessions: SqlSessionStore
     feed: SqlFeedStore
     search: SqlSearchStore
+    pushes: SqlPushStore
     _database: Database
 
     @property
@@ -109,6 +112,7 @@ async def open_store(
                 SqlSessionStore(database, chats),
                 SqlFeedStore(database, chats),
                 SqlSearchStore(database, chats),
+                SqlPushStore(database, chats),
                 database,
             )
         finally:

@@ -17,6 +17,7 @@ from sqlalchemy import Row
 from roomcast.chat.model import (
     ChatAi,
     ChatState,
+    Notifications,
     StoredChat,
     StoredEvent,
     StoredInvite,
@@ -98,16 +99,19 @@ def to_chat(row: AnyRow) -> StoredChat:
 
 def to_listed_chat(row: AnyRow, epochs: Mapping[int, str]) -> StoredChat:
     """Convert a row of ``chats`` and its newest message; ``epochs`` as in `to_event`."""
-    unread, mentions = getattr(row, "unread", None), getattr(row, "mentions", None)
+    chat = to_chat(row)
+    if hasattr(row, "unread"):
+        of_reader = Notifications(row.notify_level, maybe_time(row.notify_muted_until), row.notify_default or "all")
+        chat = replace(chat, unread=row.unread, mentions=row.mentions, notifications=of_reader)
     if row.message_seq is None:
-        return replace(to_chat(row), unread=unread, mentions=mentions)
+        return chat
     message = LastMessage.model_construct(
         epoch=epochs[row.message_epoch_id],
         seq=row.message_seq,
         user_id=row.message_user_id if row.message_role == "USER" else None,
         time=from_ms(row.message_created_at),
     )
-    return replace(to_chat(row), last_message=message, preview=row.preview, unread=unread, mentions=mentions)
+    return replace(chat, last_message=message, preview=row.preview)
 
 
 def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from roomcast.contract.internal import EndedSession
 from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
+from roomcast.store.pushes import delete_devices_of
 from roomcast.store.tables import ended_sessions
 from roomcast.store.writer import Writer
 
@@ -42,6 +43,8 @@ class SqlSessionStore:
 
         def write(connection: Connection) -> None:
             connection.execute(_EXPIRED, {"now": now_ms})
+            if session.user_id is not None:
+                delete_devices_of(connection, session.user_id)
             values = {"kind": kind, "key": key, "ended_at": session.ended_at, "expires_at": session.expires_at}
             on_postgresql = connection.dialect.name == "postgresql"
             # Another process may end the same session at the same time; the later end counts.

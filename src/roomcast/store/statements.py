@@ -49,6 +49,7 @@ from roomcast.store.tables import (
     members,
     mentions,
     messages,
+    notification_settings,
     outbox,
     pins,
     reactions,
@@ -414,6 +415,7 @@ _OF_CHAT: Final = [
         reads,
         mentions,
         search_entries,
+        notification_settings,
     )
 ]
 _UNSENT: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("head"))

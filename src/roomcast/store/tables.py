@@ -240,6 +240,51 @@ reads: Final = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
+# What notifies a user of a chat, if other than by default.
+notification_settings: Final = Table(
+    "notification_settings",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("user_id", _ID, primary_key=True),
+    # A `contract.rest.NotifyLevel`; NULL: the default of the user.
+    Column("level", String(16)),
+    Column("muted_until", BigInteger),
+)
+
+# What notifies a user of chats without a setting, if other than all messages.
+notification_defaults: Final = Table(
+    "notification_defaults",
+    METADATA,
+    Column("user_id", _ID, primary_key=True),
+    Column("level", String(16), nullable=False),
+)
+
+# The devices that receive pushes: subscriptions of Web Push.
+push_devices: Final = Table(
+    "push_devices",
+    METADATA,
+    # The SHA-256 of the endpoint in hexadecimal.
+    Column("id", _ID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    # A URL that is a secret: it addresses the device.
+    Column("endpoint", Text, nullable=False),
+    # The keys of the device in base64url.
+    Column("p256dh", String(128), nullable=False),
+    Column("auth", String(32), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # Finds the devices of a user.
+    Index("ix_push_devices_user", "user_id", "created_at"),
+)
+
+# One row: up to where the events of all chats have been pushed; see `feed`.
+push_cursor: Final = Table(
+    "push_cursor",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", String(MAX_EPOCH_CHARS), nullable=False),
+    Column("position", BigInteger, nullable=False),
+)
+
 # The places at which any version of a message mentions a user.
 mentions: Final = Table(
     "mentions",

@@ -16,6 +16,7 @@ from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
 from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay
@@ -45,6 +46,8 @@ async def main(url: str) -> None:
                 ReadState(store.chats),
                 Feed(store.feed),
                 ChatSearch(store.chats, store.search),
+                Preferences(store.chats),
+                Devices(store.pushes, None),
             )
         )
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))

@@ -11,6 +11,7 @@ May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_term
 | ``log`` | the ordered log of each chat and its live feed |
 | ``moderator`` | decides what happens to a text before it is stored |
 | ``presence`` | the presence board: the users online per chat |
+| ``push`` | devices and push services |
 | ``responder`` | answers USER messages |
 | ``store`` | chats, events and AI turns in the database |
 | ``tracer`` | the spans of distributed traces |
@@ -38,6 +39,16 @@ from roomcast.chat.ports.log import (
 )
 from roomcast.chat.ports.moderator import Moderator
 from roomcast.chat.ports.presence import BoardSnapshot, LiveNodes, PresenceBoard, PresenceUnavailable
+from roomcast.chat.ports.push import (
+    MAX_DEVICES,
+    Push,
+    PushedMessage,
+    PushOutcome,
+    PushSender,
+    PushState,
+    PushStore,
+    Recipient,
+)
 from roomcast.chat.ports.responder import (
     AnswerItem,
     Chunk,
@@ -65,6 +76,7 @@ from roomcast.chat.ports.turn_streams import (
 
 __all__ = [
     "LOG_ENTRY_VERSION",
+    "MAX_DEVICES",
     "MAX_FRAME_BYTES",
     "MAX_SIGNAL_BYTES",
     "AnswerItem",
@@ -92,7 +104,14 @@ __all__ = [
     "PresenceBoard",
     "PresenceUnavailable",
     "Prompt",
+    "Push",
+    "PushOutcome",
+    "PushSender",
+    "PushState",
+    "PushStore",
+    "PushedMessage",
     "RateLimiter",
+    "Recipient",
     "Reference",
     "Replay",
     "Responder",

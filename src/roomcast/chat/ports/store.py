@@ -18,6 +18,7 @@ from roomcast.chat.model import (
     ChatPosition,
     Checkpoint,
     MessageFilter,
+    Notifications,
     Renewal,
     SearchHit,
     StoredBan,
@@ -34,6 +35,7 @@ from roomcast.chat.model import (
 from roomcast.chat.search_terms import Query
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.internal import EndedSession
+from roomcast.contract.rest import NotifyLevel
 from roomcast.contract.tenants import DEFAULT_TENANT
 
 _R = TypeVar("_R")
@@ -144,6 +146,12 @@ class ChatStore(Writes, Protocol):
     async def cursors(self, chat_id: str, limit: int) -> Sequence[StoredCursor]:
         """Up to where users have read a chat, ascending by user id, at most ``limit``."""
 
+    async def notifications(self, chat_id: str, user_id: str) -> Notifications:
+        """What notifies a user of a chat."""
+
+    async def notification_default(self, user_id: str) -> NotifyLevel:
+        """What notifies a user of chats without a setting."""
+
     async def member(self, chat_id: str, user_id: str) -> StoredMember | None:
         """One member; None if the user is not one."""
 
@@ -206,7 +214,10 @@ class SessionStore(Protocol):
     """The access tokens that were ended before their expiry. Every method may raise `StoreUnavailable`."""
 
     async def end_session(self, session: EndedSession, now_ms: int) -> None:
-        """Store an entry; a later one of the same user or token replaces it. Entries that have expired are deleted."""
+        """Store an entry; a later one of the same user or token replaces it. Entries that have expired are deleted.
+
+        A user whose tokens have ended receives no more pushes: its devices are deleted.
+        """
 
     async def ended_sessions(self, after_ms: int, now_ms: int, limit: int) -> Sequence[EndedSession]:
         """The entries that ended at ``after_ms`` or later and have not expired, the earliest first, at most ``limit``.

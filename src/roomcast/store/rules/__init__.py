@@ -12,6 +12,7 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``marks`` | deletion, reactions, pins |
 | ``custom_events`` | events of applications |
 | ``reads`` | cursors of users, mentions |
+| ``notifications`` | what notifies users of chats |
 | ``chats`` | new chats, their settings |
 | ``members`` | memberships, roles, mutes, bans, and the allowances for additions |
 | ``invites`` | invite links |

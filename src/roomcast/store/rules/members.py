@@ -20,7 +20,7 @@ from roomcast.store.rows import from_ms, to_ms
 from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import additions, bans, members, reads, restrictions
+from roomcast.store.tables import additions, bans, members, reads, restrictions, notification_settings
 
 
 def needs(needs: Needs, change: NewMemberChange) -> None:
@@ -165,6 +165,7 @@ def record(
     else:
         work.delete(members, chat_id, user_id)
         work.delete(reads, chat_id, user_id)
+        work.delete(notification_settings, chat_id, user_id)
     event = work.recorder.add(
         chat_id,
         EventType.MEMBER_ADDED if adds else EventType.MEMBER_REMOVED,

@@ -11,13 +11,15 @@ from roomcast.chat.model import CursorMoved, StoredMessage
 from roomcast.contract.tenants import MAX_QUALIFIED_CHARS, qualify, tenant_of
 from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import members, mentions, reads
+from roomcast.store.tables import events, members, mentions, reads
 
 
 def needs(needs: Needs, command: MarkRead) -> None:
     """The rows for `mark`."""
     needs.chat(command.chat_id, command.member)
     needs.row(reads, command.chat_id, command.user_id)
+    if command.epoch is not None:
+        needs.row(events, command.chat_id, command.seq)
 
 
 def follow(needs: Needs, _loaded: LoadedRows, command: MarkRead) -> None:
@@ -29,11 +31,20 @@ def mark(work: Work, command: MarkRead) -> CursorMoved | None:
     """Move a cursor; never back."""
     chat = work.chat(command.chat_id, command.member)
     row = work.row(reads, chat.id, command.user_id)
+    if command.epoch is not None and not _has_seen(work, command):
+        return None
     seq = min(command.seq, chat.last_seq)
     if row is not None and row["seq"] >= seq:
         return None
     work.put(reads, chat.id, command.user_id, seq=seq)
     return CursorMoved(seq, work.count(members, chat.id))
+
+
+def _has_seen(work: Work, command: MarkRead) -> bool:
+    """Whether the event of a command's seq is the one of its epoch, and not one that was written after a restore."""
+    event = work.row(events, command.chat_id, command.seq)
+    known = work.lineage.id_of(command.epoch or "")
+    return event is not None and known is not None and event["epoch_id"] <= known
 
 
 def _mentioned(chat_id: str, content: str) -> list[list[str]]:

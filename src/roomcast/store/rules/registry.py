@@ -31,10 +31,22 @@ from roomcast.chat.commands import (
     Pin,
     React,
     RevokeInvite,
+    SetNotificationDefault,
+    SetNotifications,
     StartTurn,
     StopTurn,
 )
-from roomcast.store.rules import chats, custom_events, invites, marks, members, messages, reads, turn_commands
+from roomcast.store.rules import (
+    chats,
+    custom_events,
+    invites,
+    marks,
+    members,
+    messages,
+    notifications,
+    reads,
+    turn_commands,
+)
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
@@ -56,6 +68,8 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     React: Rule(marks.needs, marks.react, marks.follow),
     Pin: Rule(marks.needs, marks.pin, marks.follow),
     MarkRead: Rule(reads.needs, reads.mark, reads.follow),
+    SetNotifications: Rule(notifications.needs, notifications.change),
+    SetNotificationDefault: Rule(chats.needs_nothing, notifications.change_default),
     NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version),
     StopTurn: Rule(turn_commands.needs_stop, turn_commands.stop),
     StartTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.start(command)),

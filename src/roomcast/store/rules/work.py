@@ -29,6 +29,7 @@ class Work:
         lineage: The epochs of the database.
 
     Attributes:
+        lineage: See above.
         recorder: Adds chats, events and messages.
         turns: The AI turns.
         sent: As in `LoadedRows`; also the next.
@@ -38,6 +39,7 @@ class Work:
     """
 
     def __init__(self, loaded: LoadedRows, lineage: Lineage) -> None:
+        self.lineage = lineage
         self.recorder = Recorder(loaded.chats, loaded.newest_activity_ms, lineage)
         self.turns = TurnRules(self.recorder, loaded.turns, loaded.questions)
         self.sent = loaded.sent

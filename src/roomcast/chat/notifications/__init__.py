@@ -1,0 +1,11 @@
+"""Notifications of users: what notifies them, their devices, and pushes to these.
+
+May import: what `chat` may.
+
+| module | what |
+|---|---|
+| ``preferences`` | use cases: what notifies a user of a chat; the devices of a user |
+| ``endpoints`` | which addresses of push services are accepted |
+| ``pushing`` | pushes for the messages of all chats, to the users that have not seen them |
+| ``delivery`` | sends pushes: retries, and one queue for each push service |
+"""

@@ -1,0 +1,140 @@
+"""Sends one push. Its host is resolved here, so that the address that is connected to is the one that was checked.
+
+Layer: push. Source: RFC 8030 (Web Push), for the headers and the statuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, Final
+
+import httpcore
+
+from roomcast.chat.notifications.endpoints import EndpointRules
+from roomcast.chat.ports import Push, PushOutcome
+from roomcast.push.encryption import encrypt
+from roomcast.push.vapid import Vapid, decode
+
+#: Seconds for a request as a whole.
+_LIMIT_S: Final = 10.0
+#: A longer response is not read.
+_MAX_RESPONSE_BYTES: Final = 16_384
+#: Threads that resolve names: a slow server of names delays only pushes.
+_RESOLVERS: Final = 4
+_MAX_CONNECTIONS: Final = 200
+_IDLE_S: Final = 30.0
+_FAILURES: Final = (TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+_GONE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+#: The push service would accept a repeat.
+_REPEATABLE: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+#: Longest pause in seconds that a push service may ask for.
+_MAX_RETRY_AFTER_S: Final = 60.0
+
+
+class AddressRefused(Exception):
+    """No address of a host is accepted."""
+
+
+class _CheckedNetwork(httpcore.AsyncNetworkBackend):
+    """Connects to accepted addresses only."""
+
+    def __init__(self, rules: EndpointRules) -> None:
+        self._rules = rules
+        self._inner = httpcore.AnyIOBackend()
+        self._resolvers = ThreadPoolExecutor(_RESOLVERS, "push-names")
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Resolve a host and connect to its first accepted address."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        )
+        addresses = [str(entry[4][0]) for entry in found]
+        accepted = [text for text in addresses if "%" not in text and self._rules.accepts(ip_address(text))]
+        if not accepted:
+            raise AddressRefused(f"{host} has no public address")
+        return await self._inner.connect_tcp(accepted[0], port, timeout, local_address, socket_options)
+
+    def close(self) -> None:
+        """End the threads; a look-up in progress is not waited for."""
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+
+
+class WebPushClient:
+    """Sends pushes.
+
+    Args:
+        vapid: Signs the requests.
+        rules: Which addresses are accepted.
+    """
+
+    def __init__(self, vapid: Vapid, rules: EndpointRules) -> None:
+        self._vapid = vapid
+        self._network = _CheckedNetwork(rules)
+        self._http = httpcore.AsyncConnectionPool(
+            network_backend=self._network, max_connections=_MAX_CONNECTIONS, keepalive_expiry=_IDLE_S
+        )
+
+    async def send(self, push: Push) -> PushOutcome:
+        """See the port."""
+        device = push.device
+        try:
+            body = encrypt(push.payload, decode(device.p256dh), decode(device.auth))
+        except ValueError as error:
+            return PushOutcome("gone", detail=f"the keys of the device are invalid: {error}")
+        headers: dict[bytes | str, bytes | str] = {
+            "Authorization": self._vapid.authorization(device.endpoint),
+            "Content-Encoding": "aes128gcm",
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(len(body)),
+            "TTL": str(push.ttl_s),
+            "Topic": push.topic,
+            "Urgency": "high" if push.urgent else "normal",
+        }
+        try:
+            async with (
+                asyncio.timeout(_LIMIT_S),
+                self._http.stream("POST", device.endpoint, headers=headers, content=body) as response,
+            ):
+                size = 0
+                async for part in response.aiter_stream():
+                    size += len(part)
+                    if size > _MAX_RESPONSE_BYTES:
+                        break
+        except AddressRefused as error:
+            return PushOutcome("gone", detail=str(error))
+        except (OSError, *_FAILURES) as error:
+            return PushOutcome("failed", detail=f"{type(error).__name__}: {error}")
+        return _outcome(response)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+        self._network.close()
+
+
+def _outcome(response: httpcore.Response) -> PushOutcome:
+    status = response.status
+    detail = f"status {status}"
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return PushOutcome("sent")
+    if status in _GONE:
+        return PushOutcome("gone", detail=detail)
+    if status in _REPEATABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        given = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
+        # A date is treated as absent.
+        retry_after_s = min(float(given), _MAX_RETRY_AFTER_S) if given.isdigit() else None
+        return PushOutcome("failed", retry_after_s, detail)
+    return PushOutcome("refused", detail=detail)
