@@ -231,7 +231,7 @@ async def test_a_push_service_that_does_not_answer_delays_no_other(server: Roomc
 
 async def test_two_processes_push_each_message_once(postgres: PostgresServer, redis: RedisServer) -> None:
     url = postgres.url(postgres.create_database())
-    env = {**ENV, "DATABASE_URL": url, "REDIS_URL": redis.url, "ROOMCAST_VAPID_KEY": new_key()}
+    env = {**ENV, "DATABASE_URL": url, "REDIS_URL": f"redis://127.0.0.1:{redis.port}", "ROOMCAST_VAPID_KEY": new_key()}
     with Roomcast.api(None, env=env) as first, Roomcast.api(None, env=env) as second:
         async with people_at(first, second) as people:
             await asyncio.gather(*(people.chat(f"t{number}", "ann", "bob", "cid") for number in range(5)))

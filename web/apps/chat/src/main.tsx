@@ -12,6 +12,7 @@ import './styles/sidebar.css';
 import './styles/search.css';
 import './styles/conversation.css';
 import './styles/members.css';
+import './styles/notifications.css';
 
 const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');

@@ -4,7 +4,9 @@ import { messageOf, NetworkError, ProblemError, TokenError } from './errors.ts';
 import type {
   AiSettings,
   BanList,
+  ChangeNotifications,
   Chat,
+  ChatNotifications,
   ChatPage,
   Config,
   CreateChat,
@@ -19,15 +21,17 @@ import type {
   MessageList,
   MessagePage,
   MessageVersions,
+  NewInvite,
+  NotificationDefault,
   ReadCursors,
   SearchPage,
-  NewInvite,
   SendMessage,
   Turn,
   UpdateMember,
 } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
 import { withTimeLimit } from './time-limit.ts';
+import type { NotifyLevel } from './types.ts';
 
 /** Without these time limits, a request or a `getToken` without an outcome would block the outbox. */
 const REQUEST_TIMEOUT_MS = 20_000;
@@ -102,9 +106,42 @@ export class RoomcastApi {
     return this.#request('GET', pathOf(chatId), { query: { userId } });
   }
 
-  /** Records that the user has read a chat up to `seq`; a smaller one than before changes nothing. */
-  markRead(chatId: string, seq: number, userId?: string | null): Promise<void> {
-    return this.#request('PUT', pathOf(chatId, 'read'), { query: { userId }, body: { seq } });
+  /**
+   * Records that the user has read a chat up to `seq`; a smaller one than before changes nothing. With the `epoch` of that
+   * event, nothing changes either if a backup has replaced it.
+   */
+  markRead(chatId: string, seq: number, userId?: string | null, epoch?: string | null): Promise<void> {
+    return this.#request('PUT', pathOf(chatId, 'read'), { query: { userId }, body: epoch ? { seq, epoch } : { seq } });
+  }
+
+  /** What notifies the user of a chat. `userId` only while authentication is off, also for the next five. */
+  getNotifications(chatId: string, userId?: string | null): Promise<ChatNotifications> {
+    return this.#request('GET', pathOf(chatId, 'notifications'), { query: { userId } });
+  }
+
+  /** Changes what notifies the user of a chat, on all devices. What is left out stays as it is. */
+  changeNotifications(chatId: string, change: ChangeNotifications, userId?: string | null): Promise<ChatNotifications> {
+    return this.#request('PATCH', pathOf(chatId, 'notifications'), { query: { userId }, body: change });
+  }
+
+  /** What notifies the user of chats without a setting. */
+  getNotificationDefault(userId?: string | null): Promise<NotificationDefault> {
+    return this.#request('GET', '/api/notifications', { query: { userId } });
+  }
+
+  /** Sets what notifies the user of chats without a setting. */
+  setNotificationDefault(level: NotifyLevel, userId?: string | null): Promise<void> {
+    return this.#request('PUT', '/api/notifications', { query: { userId }, body: { level } });
+  }
+
+  /** Sends pushes for the user to this browser: `subscription.toJSON()`; a repeat changes nothing. */
+  addPushDevice(subscription: PushSubscriptionJSON, userId?: string | null): Promise<void> {
+    return this.#request('PUT', '/api/push/devices', { query: { userId }, body: subscription });
+  }
+
+  /** Sends no more pushes for the user to this browser. */
+  removePushDevice(endpoint: string, userId?: string | null): Promise<void> {
+    return this.#request('DELETE', '/api/push/devices', { query: { endpoint, userId } });
   }
 
   /** Up to where each user has read a chat. */

@@ -69,8 +69,10 @@ export class ChatList {
   readonly #included = new Set<{ readonly chatId: string }>();
   /** Up to which seq the user has read a chat, as far as this device knows. */
   readonly #read = new Map<string, number>();
-  /** Chats whose seq in `#read` is to be sent. */
-  readonly #toSend = new Set<string>();
+  /** The epochs of these events, if known. */
+  readonly #readEpochs = new Map<string, string>();
+  /** The chats whose seq in `#read` is to be sent, with the epoch of that event, if known. */
+  readonly #toSend = new Map<string, string | undefined>();
   #sending = false;
   /** Whether a refresh for `#recountSoon` is scheduled. */
   #recounting = false;
@@ -203,7 +205,7 @@ export class ChatList {
    *
    * @internal
    */
-  change(chatId: string, changed: Partial<Pick<ChatSummary, 'title' | 'archived'>>): void {
+  change(chatId: string, changed: Partial<Pick<ChatSummary, 'title' | 'archived' | 'notify'>>): void {
     const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
     if (known) this.#add([{ ...known, ...changed }]);
   }
@@ -251,9 +253,9 @@ export class ChatList {
    * Records that the user has read a chat up to an event. Never rejects: a request that fails is repeated with the next
    * refresh.
    */
-  readonly markRead = (chatId: string, seq: number): void => {
-    if (this.#userId() === null || !this.#setRead(chatId, seq)) return;
-    this.#toSend.add(chatId);
+  readonly markRead = (chatId: string, seq: number, epoch?: string): void => {
+    if (this.#userId() === null || !this.#setRead(chatId, seq, epoch)) return;
+    this.#toSend.set(chatId, epoch);
     void this.#sendReads();
   };
 
@@ -289,6 +291,7 @@ export class ChatList {
     this.#nextCursor = null;
     this.#refreshing = null;
     this.#read.clear();
+    this.#readEpochs.clear();
     this.#toSend.clear();
     this.#snapshot.set(INITIAL_CHAT_LIST);
   }
@@ -374,10 +377,13 @@ export class ChatList {
     return RECOUNT_MIN_MS + this.#runtime.random() * RECOUNT_SPREAD_MS;
   }
 
-  /** Returns whether the seq is a later one. */
-  #setRead(chatId: string, seq: number): boolean {
-    if (seq <= (this.#read.get(chatId) ?? 0)) return false;
+  /** Returns whether the seq is a later one, or one of a history that a backup has restored. */
+  #setRead(chatId: string, seq: number, epoch?: string): boolean {
+    const restored = epoch !== undefined && epoch !== (this.#readEpochs.get(chatId) ?? epoch);
+    const before = this.#read.get(chatId) ?? 0;
+    if (restored ? seq === before : seq <= before) return false;
     this.#read.set(chatId, seq);
+    if (epoch !== undefined) this.#readEpochs.set(chatId, epoch);
     const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
     if (known !== undefined && seq >= known.lastSeq) this.#add([{ ...known, unread: 0, mentions: 0 }]);
     return true;
@@ -388,13 +394,13 @@ export class ChatList {
     const generation = this.#generation;
     this.#sending = true;
     try {
-      for (const chatId of this.#toSend) {
+      for (const [chatId, epoch] of this.#toSend) {
         this.#toSend.delete(chatId);
         try {
-          await this.#api.markRead(chatId, this.#read.get(chatId) ?? 0, this.#userId());
+          await this.#api.markRead(chatId, this.#read.get(chatId) ?? 0, this.#userId(), epoch);
         } catch (error) {
           if (generation !== this.#generation || !toRoomcastError(error).retryable) continue;
-          this.#toSend.add(chatId);
+          this.#toSend.set(chatId, epoch);
           return;
         }
       }
@@ -404,8 +410,8 @@ export class ChatList {
   }
 
   readonly #toSummary = (chat: Chat): ChatSummary => {
-    const { id, title, createdAt, lastActivityAt, lastSeq, lastMessage, preview, unread, mentions, archived, direct } =
-      chat;
+    const { id, title, createdAt, lastActivityAt, lastSeq, lastMessage, preview, unread, mentions } = chat;
+    const { archived, direct, notify } = chat;
     // The response may be older than what this device has read.
     const isRead = lastSeq > 0 && lastSeq <= (this.#read.get(id) ?? 0);
     return {
@@ -421,6 +427,7 @@ export class ChatList {
       mentions: isRead ? 0 : (mentions ?? 0),
       archived: archived ?? false,
       direct: direct ?? null,
+      notify: notify ?? 'all',
     };
   };
 

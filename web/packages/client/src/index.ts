@@ -30,6 +30,7 @@ export {
   type LastMessage,
   type LoadStatus,
   type MessagePart,
+  type NotifyLevel,
   type ToolPart,
   type WebSocketEmitEvents,
   type WebSocketEvents,

@@ -166,7 +166,12 @@ export interface ChatSummary {
   readonly unread: number;
   /** Those that mention the user. */
   readonly mentions: number;
+  /** What notifies the user now. */
+  readonly notify: NotifyLevel;
 }
+
+/** What notifies a user: all messages of others, those that mention it and those of direct chats, or nothing. */
+export type NotifyLevel = 'all' | 'mentions' | 'none';
 
 /** The newest message of a chat. */
 export interface LastMessage {

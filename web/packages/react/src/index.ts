@@ -6,6 +6,7 @@ export { useChat, type UseChatOptions, type UseChatResult } from './use-chat.ts'
 export { useChats, type UseChatsResult } from './use-chats.ts';
 export { useMembers, type UseMembersResult } from './use-members.ts';
 export { usePresence, useTyping } from './use-participants.ts';
+export { useReads, type UseReadsResult } from './use-reads.ts';
 export { useSearch, type UseSearchResult } from './use-search.ts';
 export { useMessageListener } from './use-message-listener.ts';
 export { useChatWebSocket, type UseChatWebSocketResult, useWebSocket, type UseWebSocketResult } from './guide-hooks.ts';

@@ -10,8 +10,8 @@ export interface UseChatsResult extends ChatListSnapshot {
   loadMore: () => Promise<void>;
   /** Reads the first page again. Never rejects: `error` holds a failure. */
   refresh: () => Promise<void>;
-  /** Records that the user has read a chat up to a seq. A request that fails is repeated. */
-  markRead: (chatId: string, seq: number) => void;
+  /** Records that the user has read a chat up to the event with a seq and an epoch. A request that fails is repeated. */
+  markRead: (chatId: string, seq: number, epoch?: string) => void;
   /** Creates a chat, with an `id` only while authentication is off; rejects with a `RoomcastError`. */
   createChat: (chat?: { id?: string; title?: string }) => Promise<ChatSummary>;
   /** Opens the direct chat of `me` and another user; any two users have one. Rejects with a `RoomcastError`. */

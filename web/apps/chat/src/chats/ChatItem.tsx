@@ -4,6 +4,7 @@ import { memo, useEffect, useRef } from 'react';
 import { useFormats, useStrings } from '../i18n/language.ts';
 import { ChatLink } from '../routing/ChatLink.tsx';
 import { colourOf } from '../ui/Avatar.tsx';
+import { Icon } from '../ui/Icon.tsx';
 
 const MAX_SHOWN = 99;
 
@@ -13,6 +14,8 @@ interface Props {
   readonly active: boolean;
   readonly unread: number;
   readonly mentions: number;
+  /** Nothing notifies the user of this chat. */
+  readonly muted?: boolean;
   /** The beginning of the newest message, on one line. */
   readonly preview: string;
   /** Time of the newest message in milliseconds; null without messages. */
@@ -21,8 +24,8 @@ interface Props {
 }
 
 export const ChatItem = memo(function ChatItem(props: Props) {
-  const { chatId, title, active, unread, mentions, preview, time, onOpen } = props;
-  const { chats: words } = useStrings();
+  const { chatId, title, active, unread, mentions, muted = false, preview, time, onOpen } = props;
+  const { chats: words, notifications } = useStrings();
   const formats = useFormats();
   const item = useRef<HTMLLIElement>(null);
   useEffect(() => {
@@ -48,6 +51,12 @@ export const ChatItem = memo(function ChatItem(props: Props) {
             <span className="chat-item__title" dir="auto">
               {title}
             </span>
+            {muted && (
+              <span className="chat-item__muted" title={notifications.muted}>
+                <Icon name="bellOff" />
+                <span className="visually-hidden">{notifications.muted}</span>
+              </span>
+            )}
             {time !== null && <time className="chat-item__time">{formats.short(new Date(time), new Date())}</time>}
           </span>
           {(preview !== '' || unread > 0) && (

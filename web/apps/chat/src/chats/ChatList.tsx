@@ -52,6 +52,7 @@ export function ChatList(props: Props) {
             active={chat.id === activeId}
             unread={chat.id === activeId ? 0 : chat.unread}
             mentions={chat.id === activeId ? 0 : chat.mentions}
+            muted={chat.notify === 'none'}
             preview={toTitle(chat.preview ?? '')}
             time={chat.lastMessage?.time.getTime() ?? null}
             onOpen={onOpen}

@@ -4,20 +4,21 @@ import { type SubmitEvent, useRef, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
+import { ChatNotifications } from '../notifications/ChatNotifications.tsx';
 import { HeaderPanel } from '../ui/HeaderPanel.tsx';
 
 interface Props {
   readonly chat: ChatSummary;
   readonly me: string;
-  readonly list: Pick<UseChatsResult, 'renameChat' | 'archiveChat' | 'deleteChat' | 'leaveChat'>;
+  readonly list: Pick<UseChatsResult, 'renameChat' | 'archiveChat' | 'deleteChat' | 'leaveChat' | 'refresh'>;
   /** Called after the chat has left the list. */
   readonly onGone: () => void;
 }
 
 export function ChatMenu({ chat, me, list, onGone }: Props) {
-  const { chatMenu: words, errors } = useStrings();
+  const { chatMenu: words, notifications, errors } = useStrings();
   const panel = useRef<HTMLDivElement>(null);
-  const [asked, setAsked] = useState<'rename' | 'leave' | 'delete' | null>(null);
+  const [asked, setAsked] = useState<'rename' | 'leave' | 'delete' | 'notifications' | null>(null);
   const [failure, setFailure] = useState<RoomcastError | null>(null);
 
   function run(change: Promise<void>, after?: () => void): void {
@@ -63,6 +64,8 @@ export function ChatMenu({ chat, me, list, onGone }: Props) {
             {words.save}
           </button>
         </form>
+      ) : asked === 'notifications' ? (
+        <ChatNotifications chatId={chat.id} me={me} onChange={() => void list.refresh()} />
       ) : asked !== null ? (
         <div className="ai-settings__form" role="group" aria-label={words[`${asked}Question`]}>
           <p>{words[`${asked}Question`]}</p>
@@ -78,6 +81,16 @@ export function ChatMenu({ chat, me, list, onGone }: Props) {
         </div>
       ) : (
         <ul className="chat-menu__items">
+          <li>
+            <button
+              type="button"
+              className="button button--quiet"
+              data-testid="chat-notifications"
+              onClick={() => setAsked('notifications')}
+            >
+              {notifications.title}
+            </button>
+          </li>
           {!chat.archived && (
             <li>
               <button

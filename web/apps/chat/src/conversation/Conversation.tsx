@@ -1,5 +1,5 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
-import { type ChatEntry, useChat } from '@roomcast/react';
+import { type ChatEntry, useChat, useReads } from '@roomcast/react';
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
 import { describeError } from '../errors.ts';
@@ -13,6 +13,7 @@ import { peopleOf } from './mentions.ts';
 import { MessageList } from './MessageList.tsx';
 import { Pins } from './Pins.tsx';
 import { RateLimitLine } from './RateLimitLine.tsx';
+import { receiptsOf, ReceiptsContext } from './receipts.ts';
 import { Skeleton } from './Skeleton.tsx';
 import { ThreadBar } from './ThreadBar.tsx';
 import { ThreadsContext, useThreads } from './threads.ts';
@@ -26,14 +27,18 @@ interface Props {
   readonly online: boolean;
   /** The chat is read-only. */
   readonly archived?: boolean;
-  /** Called with the newest seq that is shown while the page is visible. */
-  readonly onRead: (chatId: string, seq: number) => void;
+  /** Called with the newest seq that is shown while the page is visible, and its epoch. */
+  readonly onRead: (chatId: string, seq: number, epoch?: string) => void;
 }
 
 export function Conversation({ chatId, me, online, archived = false, onRead }: Props) {
   const chat = useChat(chatId);
   const visible = usePageVisible();
-  const shown = chat.messages.reduce((newest, { seq }) => Math.max(newest, seq ?? 0), 0);
+  const newest = chat.messages.reduce<ChatEntry | null>(
+    (last, message) => ((message.seq ?? 0) > (last?.seq ?? 0) ? message : last),
+    null,
+  );
+  const { seq: shown, epoch } = newest ?? { seq: null, epoch: undefined };
   const threads = useThreads(chat.messages);
   const [thread, setThread] = useState<string | null>(null);
   const closeThread = useCallback(() => setThread(null), []);
@@ -45,8 +50,10 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
       : chat.messages.filter(({ id }) => id === thread || threads.rootOf.get(id) === thread);
   useEffect(() => {
     // A thread hides the other messages: they are not read.
-    if (visible && shown > 0 && thread === null) onRead(chatId, shown);
-  }, [visible, chatId, shown, onRead, thread]);
+    if (visible && shown !== null && thread === null) onRead(chatId, shown, epoch);
+  }, [visible, chatId, shown, epoch, onRead, thread]);
+  const { reads } = useReads(chat.status === 'ready' ? chatId : null);
+  const receipts = useMemo(() => receiptsOf(chat.messages, reads, me), [chat.messages, reads, me]);
   const { conversation: words, chats: chatWords, errors, search } = useStrings();
   const blocked = useBlocked(chatId, me);
   const [scroller, anchor] = useScrollAnchor(listed, me);
@@ -132,16 +139,18 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
       return (
         <LoadedMessages value={chat.messages}>
           <ThreadsContext value={threads}>
-            <MessageList
-              messages={listed}
-              me={me}
-              online={online}
-              scroller={scroller}
-              anchor={anchor}
-              hasOlder={chat.hasOlder && thread === null}
-              olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
-              loadOlder={chat.loadOlder}
-            />
+            <ReceiptsContext value={receipts}>
+              <MessageList
+                messages={listed}
+                me={me}
+                online={online}
+                scroller={scroller}
+                anchor={anchor}
+                hasOlder={chat.hasOlder && thread === null}
+                olderFailed={chat.hasOlder && !chat.loadingOlder && chat.error !== null}
+                loadOlder={chat.loadOlder}
+              />
+            </ReceiptsContext>
           </ThreadsContext>
         </LoadedMessages>
       );

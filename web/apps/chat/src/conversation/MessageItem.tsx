@@ -12,6 +12,7 @@ import { Icon } from '../ui/Icon.tsx';
 import { useChatActions } from './actions.ts';
 import { EditForm } from './EditForm.tsx';
 import { MarkButtons, Quote, Reactions, ThreadButton } from './MessageMarks.tsx';
+import { ReadBy } from './ReadBy.tsx';
 
 interface Props {
   readonly message: ChatEntry;
@@ -100,6 +101,7 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
           )}
           {!editing && !streaming && !message.deleted && <MarkButtons message={message} mine={mine} />}
           <TurnState message={message} />
+          <ReadBy message={message} />
         </div>
       )}
     </li>

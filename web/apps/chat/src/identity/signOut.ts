@@ -2,6 +2,7 @@
 import { client } from '../client.ts';
 import type { Dictionary } from '../i18n/en.ts';
 import { shared, userKey } from '../storage/storage.ts';
+import { turnOff } from '../notifications/device.ts';
 import { identity } from './identity.ts';
 import { endSession } from './session.ts';
 
@@ -35,6 +36,7 @@ function remove(userId: string): void {
  */
 export async function signOut(userId: string, words: Dictionary['identity'], session: boolean): Promise<void> {
   if (!mayForget(userId, words)) return;
+  await turnOff(userId);
   try {
     if (session) await endSession();
   } catch {

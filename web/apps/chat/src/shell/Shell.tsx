@@ -15,6 +15,10 @@ import { useStrings } from '../i18n/language.ts';
 import { identity } from '../identity/identity.ts';
 import { signOut } from '../identity/signOut.ts';
 import { Join } from '../members/Join.tsx';
+import { NotificationSettings } from '../notifications/NotificationSettings.tsx';
+import { useDevice } from '../notifications/useDevice.ts';
+import { useOpenedChats } from '../notifications/useOpenedChats.ts';
+import { usePageNotifications } from '../notifications/usePageNotifications.ts';
 import { BASE_PATH } from '../routing/base.ts';
 import { LOBBY, openChat, openHome, parsePath, redirectToChat, usePath } from '../routing/route.ts';
 import { Search } from '../search/Search.tsx';
@@ -30,9 +34,11 @@ interface Props {
   readonly authEnabled: boolean;
   /** Users sign in at the identity provider. */
   readonly signIn: boolean;
+  /** The public key of the server for pushes; null: it sends none. */
+  readonly pushKey: string | null;
 }
 
-export function Shell({ userId, authEnabled, signIn }: Props) {
+export function Shell({ userId, authEnabled, signIn, pushKey }: Props) {
   const words = useStrings();
   const route = parsePath(usePath());
   const list = useChats({ include: route.name === 'chat' ? route.chatId : null });
@@ -41,6 +47,9 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
   const homeChatId = authEnabled ? (list.chats[0]?.id ?? null) : LOBBY;
   const chatId = route.name === 'chat' ? route.chatId : route.name === 'home' ? homeChatId : null;
   const connection = useConnectionDisplay();
+  const device = useDevice(userId, pushKey);
+  usePageNotifications(list.chats, userId, device.state);
+  useOpenedChats();
   const drawer = useDrawer();
   const sidebarId = useId();
 
@@ -83,6 +92,7 @@ export function Shell({ userId, authEnabled, signIn }: Props) {
         hidden={drawer.hidden}
         onClose={drawer.hide}
         onSignOut={() => void signOut(userId, words.identity, signIn)}
+        settings={<NotificationSettings me={userId} device={device} onChange={() => void list.refresh()} />}
       >
         <Search chats={list.chats} onOpen={drawer.hide} />
         <NewChat onCreate={createChat} />

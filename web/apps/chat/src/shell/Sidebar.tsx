@@ -16,10 +16,12 @@ interface Props {
   readonly hidden: boolean;
   readonly onClose: () => void;
   readonly onSignOut: () => void;
+  /** Further settings. */
+  readonly settings: ReactNode;
   readonly children: ReactNode;
 }
 
-export function Sidebar({ id, name, authEnabled, hidden, onClose, onSignOut, children }: Props) {
+export function Sidebar({ id, name, authEnabled, hidden, onClose, onSignOut, settings, children }: Props) {
   const { app, chats, identity } = useStrings();
   const leave = authEnabled ? identity.signOut : identity.change;
   return (
@@ -52,6 +54,7 @@ export function Sidebar({ id, name, authEnabled, hidden, onClose, onSignOut, chi
         <div className="sidebar__settings">
           <LanguageSwitch />
           <ThemeSwitch />
+          {settings}
         </div>
       </div>
     </aside>

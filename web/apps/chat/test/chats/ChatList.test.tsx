@@ -14,6 +14,7 @@ const chat = (id: string, title: string | null = null, unread = 0, mentions = 0)
   mentions,
   archived: false,
   direct: null,
+  notify: 'all' as const,
   createdAt: new Date(1_000),
   lastActivityAt: new Date(2_000),
 });

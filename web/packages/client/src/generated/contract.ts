@@ -74,12 +74,14 @@ export interface Contract {
   AuditPage: AuditPage;
   Ban: Ban;
   BanList: BanList;
+  ChangeNotifications: ChangeNotifications;
   Chat: Chat;
   ChatActivity: ChatActivity;
   ChatAi: ChatAi;
   ChatChange: ChatChange;
   ChatDeleted: ChatDeleted;
   ChatEvent: ChatEvent;
+  ChatNotifications: ChatNotifications;
   ChatPage: ChatPage;
   ChatRead: ChatRead;
   ClientToServerEvents: ClientToServerEvents;
@@ -119,6 +121,7 @@ export interface Contract {
   MessageVersions: MessageVersions;
   NewCustomEvent: NewCustomEvent;
   NewInvite: NewInvite;
+  NotificationDefault: NotificationDefault;
   OpenDirectChat: OpenDirectChat;
   PinChange: PinChange;
   Presence: Presence;
@@ -127,6 +130,8 @@ export interface Contract {
   PublishEvents: PublishEvents;
   PublishedEvent: PublishedEvent;
   PublishedEvents: PublishedEvents;
+  PushKeys: PushKeys;
+  PushSubscription: PushSubscription;
   Reaction: Reaction;
   ReactionChange: ReactionChange;
   ReadCursor: ReadCursor;
@@ -142,6 +147,7 @@ export interface Contract {
   SendMessage: SendMessage;
   ServerToClientEvents: ServerToClientEvents;
   SessionToken: SessionToken;
+  SetNotificationDefault: SetNotificationDefault;
   SetTyping: SetTyping;
   StopAnswer: StopAnswer;
   StopAnswerAck: StopAnswerAck;
@@ -411,6 +417,17 @@ export interface BanList {
   bans: Ban[];
 }
 /**
+ * The body of ``PATCH /api/chats/{id}/notifications``. What is null or left out stays as it is.
+ *
+ * Attributes:
+ *     level: What notifies the user of this chat; ``default``: as in chats without a setting.
+ *     muted_for: For how many seconds nothing notifies the user; 0 ends the mute.
+ */
+export interface ChangeNotifications {
+  level?: 'default' | ('all' | 'mentions' | 'none') | null;
+  mutedFor?: number | null;
+}
+/**
  * One chat.
  *
  * Attributes:
@@ -424,6 +441,7 @@ export interface BanList {
  *     preview: The first 120 characters of the newest message; null if it has no messages.
  *     unread: The user's unread messages, at most 999; null if the request names no user.
  *     mentions: Those that mention the user, counted alike.
+ *     notify: What notifies the user now, with its default and a mute. Left out if ``all``.
  */
 export interface Chat {
   id: string;
@@ -439,6 +457,7 @@ export interface Chat {
   preview: string | null;
   unread: number | null;
   mentions: number | null;
+  notify?: 'all' | 'mentions' | 'none';
 }
 /**
  * The newest message of a chat; it determines whether the chat is unread for a user.
@@ -532,6 +551,17 @@ export interface ChatEvent {
   };
 }
 /**
+ * The response of ``GET`` and ``PATCH /api/chats/{id}/notifications``.
+ *
+ * Attributes:
+ *     level: What notifies the user of this chat.
+ *     muted_until: Nothing notifies the user before this time; null: there is no mute.
+ */
+export interface ChatNotifications {
+  level: 'default' | ('all' | 'mentions' | 'none');
+  mutedUntil: string | null;
+}
+/**
  * The response of ``GET /api/chats``: latest activity first. ``nextCursor`` is null on the last page.
  */
 export interface ChatPage {
@@ -620,6 +650,7 @@ export interface RefreshAuth {
  *     sign_in: Whether users sign in at an identity provider: `GET /api/auth/login`, then `POST /api/auth/token`.
  *     epoch: The current epoch.
  *     version: The server's version.
+ *     push_key: The public key for subscriptions of Web Push, in base64url. Left out if the server sends no pushes.
  */
 export interface Config {
   auth: boolean;
@@ -627,6 +658,7 @@ export interface Config {
   gateway: GatewayAddress;
   epoch: string;
   version: string;
+  pushKey?: string | null;
 }
 /**
  * Address of the gateway: ``url`` or, if null, the API's URL with ``port``. If both are null: the API's URL.
@@ -789,9 +821,12 @@ export interface LogOut {
  * Attributes:
  *     seq: The seq of the last event that the user has seen. A smaller one than before changes nothing; a larger one
  *         than the chat's head counts as the head.
+ *     epoch: The epoch of that event. If a backup has replaced it since, nothing changes: the user has not seen the
+ *         event that has its seq now. Null: not checked.
  */
 export interface MarkRead {
   seq: number;
+  epoch?: string | null;
 }
 /**
  * The response of ``GET /api/me``.
@@ -991,6 +1026,12 @@ export interface NewInvite {
   token: string;
 }
 /**
+ * The response of ``GET /api/notifications``; ``all`` if the user has set nothing.
+ */
+export interface NotificationDefault {
+  level: 'all' | 'mentions' | 'none';
+}
+/**
  * The body of ``POST /api/chats/direct``.
  *
  * Attributes:
@@ -1096,6 +1137,25 @@ export interface PublishedEvent {
  */
 export interface PublishedEvents {
   events: PublishedEvent[];
+}
+/**
+ * The keys of a device, in base64url: ``PushSubscription.toJSON().keys``.
+ */
+export interface PushKeys {
+  p256dh: string;
+  auth: string;
+}
+/**
+ * The body of ``PUT /api/push/devices``: ``PushSubscription.toJSON()`` of a browser.
+ *
+ * Attributes:
+ *     endpoint: The URL at the push service of the browser.
+ *     expiration_time: Ignored: the push service says when a subscription has ended.
+ */
+export interface PushSubscription {
+  endpoint: string;
+  keys: PushKeys;
+  expirationTime?: number | null;
 }
 /**
  * ``reaction``: a user added a reaction to the message at a place, or took it back.
@@ -1243,6 +1303,12 @@ export interface Typing {
 export interface SessionToken {
   token: string;
   expiresIn: number;
+}
+/**
+ * The body of ``PUT /api/notifications``: what notifies the user of chats without a setting.
+ */
+export interface SetNotificationDefault {
+  level: 'all' | 'mentions' | 'none';
 }
 /**
  * Name and single argument of each event that has a seq.
