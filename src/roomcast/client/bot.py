@@ -268,10 +268,24 @@ class _Run:
                 text = await self._handler(message, chat)
                 if text:
                     await chat.send(text)
-            except ClientError:
+            except Unreachable:
                 raise
+            except Refused as error:
+                # A repeat would be refused again.
+                await self._skip(message, error)
+                return
             except Exception:
                 outcome = "it is skipped" if attempt == self._attempts else "it is handled again"
                 logger.exception("the bot failed at message %s of chat %s; %s", message.id, chat_id, outcome)
             else:
                 return
+
+    async def _skip(self, message: Message, error: Refused) -> None:
+        """Log that a reply is refused, unless the cause concerns more than this message: then raise."""
+        if error.code == ErrorCode.UNAUTHORIZED:
+            raise error
+        if error.code == ErrorCode.CHAT_NOT_FOUND:
+            # Refused if the bot is no longer a member; the function may have named another chat.
+            await self._page(message.chat_id, MAX_SEQ)
+        facts = (message.id, message.chat_id, error, error.code)
+        logger.warning("the reply to message %s of chat %s is refused: %s (%s); it is skipped", *facts)

@@ -175,6 +175,46 @@ async def test_a_message_that_is_handled_again_is_answered_once(server: Roomcast
     assert attempts == ["one", "one", "one", "two"]
 
 
+async def test_a_refused_reply_is_skipped_and_neither_ends_nor_blocks_the_bot(
+    server: Roomcast, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+    bot = Bot()
+    async with client(server, "alice") as alice:
+        chat = alice.chat((await alice.create_chat("t", ["robot"])).id)
+        archived = alice.chat((await alice.create_chat("archived", ["robot"])).id)
+        other = alice.chat((await alice.create_chat("other", ["robot"])).id)
+
+        @bot.on_message
+        async def answer(message: Message, handle: ChatHandle) -> str | None:
+            seen.append(message.content)
+            if message.content == "another chat":
+                await robot.chat("no-such-chat").send("hello")
+            if handle.id == archived.id:
+                await alice.api.change("PUT", "chats", archived.id, "archive")
+            return {"blank": "  ", "long": "x" * 40_000}.get(message.content, f"re: {message.content}")
+
+        with BotCursors(tmp_path / "state.db") as cursors:
+            async with client(server, "robot") as robot, running(bot, client(server, "robot"), cursors) as task:
+                refused = [await chat.send(content) for content in ("blank", "long", "another chat")]
+                await chat.send("one")
+                assert (await contents(chat, 5))[3:] == ["one", "re: one"]
+                refused.append(await archived.send("last"))
+
+                async def skipped() -> bool:
+                    return str(refused[-1].id) in caplog.text
+
+                await until(skipped, limit_s=LIMIT_S)
+                assert not task.done()
+        for message in refused:
+            assert f"message {message.id} of chat {message.chat_id} is refused" in caplog.text
+        with BotCursors(tmp_path / "state.db") as cursors:
+            async with running(bot, client(server, "robot"), cursors):
+                await other.send("two")
+                assert await contents(other, 2) == ["two", "re: two"]
+    assert seen == ["blank", "long", "another chat", "one", "last", "two"]
+
+
 async def test_a_removed_bot_forgets_the_chat_and_goes_on_in_others(server: Roomcast) -> None:
     async with client(server, "alice") as alice:
         left = alice.chat((await alice.create_chat("left", ["robot"])).id)
