@@ -91,6 +91,7 @@ class Bot:
 
         Raises:
             Refused: the server does not accept the token, or has no chat of ``chats``.
+            Unreachable: there is no answer at the start.
             ValueError: the bot has no function.
         """
         if self._handler is None:
@@ -132,8 +133,9 @@ class _Run:
                 tasks.create_task(self._rescan())
                 for _ in range(concurrency):
                     tasks.create_task(self._handle_chats())
-        except* ClientError as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as group:
+            # Its exceptions are those of the tasks; an `except*` would put a new one into a group again.
+            raise (group.subgroup(ClientError) or group).exceptions[0] from None
 
     async def _begin_now(self) -> None:
         for chat_id in self._chats:

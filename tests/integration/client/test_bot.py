@@ -11,9 +11,11 @@ import pytest
 
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
+from roomcast.cli.exit_codes import EXIT_REFUSED
 from roomcast.client import Bot, ChatHandle, Client, Event, Message, Refused, Unreachable
 from roomcast.client.bot_cursors import BotCursors
 from roomcast.contract.errors import ErrorCode
+from support.commands import Command
 from support.processes import Roomcast
 from support.waiting import until
 
@@ -233,6 +235,33 @@ async def test_a_bot_whose_token_is_refused_ends(server: Roomcast) -> None:
     with pytest.raises(Refused) as refused:
         await echo().run(Client(server.api_url, "no token"))
     assert refused.value.code == ErrorCode.UNAUTHORIZED
+
+
+async def test_a_bot_whose_token_is_refused_later_ends_with_that_error(server: Roomcast) -> None:
+    given = token("robot")
+    async with client(server, "alice") as alice:
+        chat = alice.chat((await alice.create_chat("t", ["robot"])).id)
+        async with running(echo(), Client(server.api_url, lambda: given)) as task:
+            given = "no token"
+            await chat.send("one")
+            with pytest.raises(Refused) as refused:
+                await asyncio.wait_for(task, LIMIT_S)
+    assert refused.value.code == ErrorCode.UNAUTHORIZED
+
+
+async def test_the_command_ends_with_the_exit_code_of_the_refusal_in_one_line(server: Roomcast, tmp_path: Path) -> None:
+    (tmp_path / "robots.py").write_text("from roomcast.client import Bot\nbot = Bot()\nbot.on_message(print)\n")
+    (tmp_path / "token").write_text(token("robot"))
+    options = ("--url", server.api_url, "--token-file", str(tmp_path / "token"))
+    async with client(server, "alice") as alice:
+        chat = alice.chat((await alice.create_chat("t", ["robot"])).id)
+        with Command("bot", "robots", *options, env={"PYTHONPATH": str(tmp_path)}) as command:
+            await command.until_lines(1)
+            (tmp_path / "token").write_text("a.b.c")
+            await chat.send("one")
+            assert command.wait() == EXIT_REFUSED
+    (line,) = command.errors
+    assert "the server refuses the token" in line
 
 
 async def test_a_server_that_stays_away_is_unreachable() -> None:
