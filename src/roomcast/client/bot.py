@@ -9,9 +9,10 @@
     asyncio.run(bot.run(Client("http://localhost:3000", token="…")))
 
 The bot reads the events of each chat from its own cursor through REST. The gateway only reports which chats have new
-events, and the list of chats is read again after each connection and every `RESCAN_S`. So no message is missed,
-through restarts of the bot (with a file of cursors), of gateways and of APIs. A message whose handling was interrupted
-is handled again; what was sent meanwhile is stored once, since its ``clientMsgId`` comes from the id of the message.
+events, and the list of chats is read again after each connection and every `RESCAN_S`; with a service token, for which
+gateways report nothing, every `_SERVICE_RESCAN_S`. So no message is missed, through restarts of the bot (with a file of
+cursors), of gateways and of APIs. A message whose handling was interrupted is handled again; what was sent meanwhile is
+stored once, since its ``clientMsgId`` comes from the id of the message.
 
 Layer: client.
 """
@@ -20,9 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from itertools import count, islice
+from itertools import islice
 from typing import Final
 
 from roomcast.backoff import Backoff
@@ -35,11 +36,14 @@ from roomcast.contract.errors import ErrorCode
 from roomcast.contract.events import STORED_EVENTS, EventType, Message
 from roomcast.contract.rest import ChatEvent, EventPage
 from roomcast.contract.text import MAX_SEQ
+from roomcast.wire.socketio import Packet, PacketType
 
 logger = logging.getLogger(__name__)
 
 #: Finds changes whose announcement was lost, for example in chats with more members than are notified.
 RESCAN_S: Final = 30.0
+#: A gateway lets members follow chats, not services: their bots learn of new events from the list only.
+_SERVICE_RESCAN_S: Final = 2.0
 #: Chats that a gateway lets one connection join; further ones are announced to members by ``chat-activity``.
 _JOINED: Final = 100
 _PAGE: Final = 200
@@ -92,7 +96,7 @@ class Bot:
         Raises:
             Refused: the server does not accept the token, or has no chat of ``chats``.
             Unreachable: there is no answer at the start.
-            ValueError: the bot has no function.
+            ValueError: the bot has no function, or ``client`` does not say who the author of its messages is.
         """
         if self._handler is None:
             raise ValueError("the bot has no function: decorate one with @bot.on_message")
@@ -123,14 +127,21 @@ class _Run:
 
     async def run(self, concurrency: int, started: Callable[[], None]) -> None:
         me = await self._client.me()
-        self._user_id = me.user_id or self._client.user_id
+        # The name of a service is not the author of its messages.
+        self._user_id = self._client.user_id if me.service or me.user_id is None else me.user_id
+        if self._user_id is None:
+            why = "a service token names no author" if me.service else "authentication is off"
+            raise ValueError(f"{why}: give the bot a user id (user_id, --user), so that it does not answer itself")
         if self._cursors.empty:
             await self._begin_now()
         await self._scan()
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(started))
-                tasks.create_task(self._rescan())
+                if me.service:
+                    started()
+                else:
+                    tasks.create_task(self._listen(started))
+                tasks.create_task(self._rescan(_SERVICE_RESCAN_S if me.service else RESCAN_S))
                 for _ in range(concurrency):
                     tasks.create_task(self._handle_chats())
         except ExceptionGroup as group:
@@ -161,9 +172,9 @@ class _Run:
             elif complete and unchanged >= _PAGE:
                 return
 
-    async def _rescan(self) -> None:
+    async def _rescan(self, pause_s: float) -> None:
         while True:
-            await asyncio.sleep(RESCAN_S)
+            await asyncio.sleep(pause_s)
             with suppress(Unreachable):
                 await self._scan()
 
@@ -173,17 +184,19 @@ class _Run:
         while True:
             try:
                 async with open_gateway(await self._client.gateway_url(), self._client.api) as connection:
-                    acks = count(1)
-                    if self._user_id is not None:
-                        await connection.emit("join-user", self._user_id, next(acks))
-                    for chat_id in islice(self._chats or self._heads, _JOINED):
-                        await connection.emit("join-chat", chat_id, next(acks))
+                    chats = islice(self._chats or self._heads, _JOINED)
+                    joins = [("join-user", self._user_id), *(("join-chat", chat_id) for chat_id in chats)]
+                    for ack_id, (name, target) in enumerate(joins):
+                        await connection.emit(name, target, ack_id)
                     await self._scan()
                     backoff.reset()
                     started()
                     while True:
-                        data = (await connection.receive()).data
-                        payload = data[1] if len(data) > 1 else None
+                        packet = await connection.receive()
+                        if packet.type is PacketType.ACK:
+                            _check_join(joins, packet)
+                            continue
+                        payload = packet.data[1] if len(packet.data) > 1 else None
                         if isinstance(payload, dict) and isinstance(payload.get("seq"), int):
                             await self._notice(str(payload.get("chatId")), payload["seq"])
             except Unreachable as error:
@@ -262,7 +275,7 @@ class _Run:
         if event.event != _MESSAGE:
             return
         message = Message.model_validate(event.data)
-        if message.role != "USER" or message.deleted or message.user_id == self._user_id is not None:
+        if message.role != "USER" or message.deleted or message.user_id == self._user_id:
             return
         for attempt in range(1, self._attempts + 1):
             chat = ChatHandle(self._client, chat_id, key=f"bot-{message.id}")
@@ -291,3 +304,9 @@ class _Run:
             await self._page(message.chat_id, MAX_SEQ)
         facts = (message.id, message.chat_id, error, error.code)
         logger.warning("the reply to message %s of chat %s is refused: %s (%s); it is skipped", *facts)
+
+
+def _check_join(joins: Sequence[tuple[str, str | None]], ack: Packet) -> None:
+    """Log a join that the gateway refuses: the scans find its chat, later."""
+    if ack.data[0]["ok"] is not True:
+        logger.warning("%s %s is refused: %s", *joins[ack.ack_id or 0], ack.data[0]["error"])

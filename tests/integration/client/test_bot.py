@@ -13,6 +13,7 @@ from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
 from roomcast.cli.exit_codes import EXIT_REFUSED
 from roomcast.client import Bot, ChatHandle, Client, Event, Message, Refused, Unreachable
+from roomcast.client.bot import RESCAN_S
 from roomcast.client.bot_cursors import BotCursors
 from roomcast.contract.errors import ErrorCode
 from support.commands import Command
@@ -262,6 +263,47 @@ async def test_the_command_ends_with_the_exit_code_of_the_refusal_in_one_line(se
             assert command.wait() == EXIT_REFUSED
     (line,) = command.errors
     assert "the server refuses the token" in line
+
+
+async def test_a_bot_with_a_service_token_answers_soon_and_not_itself(server: Roomcast) -> None:
+    issued = TokenIssuer(AuthOptions(secret=SECRET)).issue("weather", ttl_s=600, service=True)
+    service = Client(server.api_url, issued, user_id="robot", patience_s=RESCAN_S / 2)
+    async with client(server, "alice") as alice, running(echo(), service):
+        chat = alice.chat((await alice.create_chat()).id)
+        async with asyncio.timeout(RESCAN_S / 2):
+            for content in ("one", "two"):
+                await chat.send(content)
+                await contents(chat, 2 if content == "one" else 4)
+        messages = await chat.messages()
+    assert [(each.user_id, each.content) for each in messages] == [
+        ("alice", "one"),
+        ("robot", "re: one"),
+        ("alice", "two"),
+        ("robot", "re: two"),
+    ]
+
+
+async def test_a_bot_that_does_not_know_its_own_user_id_does_not_start(server: Roomcast, tmp_path: Path) -> None:
+    issued = TokenIssuer(AuthOptions(secret=SECRET)).issue("weather", ttl_s=600, service=True)
+    with pytest.raises(ValueError, match="a service token names no author: give the bot a user id"):
+        await echo().run(Client(server.api_url, issued))
+    with (
+        Roomcast.up(tmp_path / "open", "--responder", "none") as no_authentication,
+        pytest.raises(ValueError, match="authentication is off: give the bot a user id"),
+    ):
+        await echo().run(Client(no_authentication.api_url), chats=["lobby"])
+
+
+async def test_a_refused_join_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    limits = {"ROOMCAST_SECRET": SECRET, "ROOMCAST_LIMIT_JOINS": "1"}
+    with Roomcast.up(tmp_path / "limited", "--responder", "none", env=limits) as server:
+        async with client(server, "alice") as alice:
+            chats = [alice.chat((await alice.create_chat(title, ["robot"])).id) for title in "ab"]
+            async with running(echo(), client(server, "robot")):
+                for chat in chats:
+                    await chat.send("one")
+                    assert await contents(chat, 2) == ["one", "re: one"]
+    assert any(f"join-chat {chat.id} is refused" in caplog.text for chat in chats)
 
 
 async def test_a_server_that_stays_away_is_unreachable() -> None:
