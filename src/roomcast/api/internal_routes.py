@@ -17,7 +17,7 @@ from roomcast.api.callers import GatewayCaller
 from roomcast.api.routes import as_json, services_of
 from roomcast.api.services import ApiServices
 from roomcast.chat.admission import Admissions
-from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
+from roomcast.chat.errors import ChatNotFound, Muted, NotAMember, RightMissing, StoreUnavailable, TurnNotFound
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.contract import internal
 from roomcast.contract.errors import ErrorCode
@@ -82,14 +82,18 @@ async def stop_turn(request: Request, _service: GatewayCaller, asked: internal.S
         raise HTTPException(422, "userId is required while authentication is on")
     add_to_log_context(chat_id=asked.chat_id, user_id=asked.user_id)
     caller = ANYONE if services.verifier is None else Caller(asked.user_id)
-    refused = None
+    refused = message = None
     try:
         await services.turns.stop(caller, asked.chat_id, asked.turn_id)
     except ChatNotFound:
         refused = ErrorCode.CHAT_NOT_FOUND
     except TurnNotFound:
         refused = ErrorCode.TURN_NOT_FOUND
-    return as_json(internal.StopDecision(refused=refused))
+    except (RightMissing, Muted) as error:
+        # Not a 403: that would be about the gateway.
+        refused = ErrorCode.MUTED if isinstance(error, Muted) else ErrorCode.FORBIDDEN
+        message = str(error)
+    return as_json(internal.StopDecision(refused=refused, message=message))
 
 
 @internal_router.post("/api/internal/nudges", status_code=204)

@@ -37,7 +37,7 @@ from roomcast.app.sessions import follow_ended_sessions
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
-from roomcast.chat.errors import ChatNotFound, NotAMember, StoreUnavailable, TurnNotFound
+from roomcast.chat.errors import ChatNotFound, Muted, NotAMember, RightMissing, StoreUnavailable, TurnNotFound
 from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.keeping import erase_deleted_chats
@@ -53,8 +53,9 @@ from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
+from roomcast.contract.errors import ErrorCode
 from roomcast.gateway.announcing import RoomAnnouncer
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, ChatAdmission, UnknownTurn
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, ChatAdmission, Refused, UnknownTurn
 from roomcast.observability.readiness import Problem
 from roomcast.push.vapid import Vapid
 from roomcast.realtime.transports.proxies import ASGIApp
@@ -311,6 +312,8 @@ class LocalAdmission:
             raise AdmissionDenied(str(error)) from None
         except TurnNotFound as error:
             raise UnknownTurn(str(error)) from None
+        except (RightMissing, Muted) as error:
+            raise Refused(ErrorCode.MUTED if isinstance(error, Muted) else ErrorCode.FORBIDDEN, str(error)) from None
         except StoreUnavailable as error:
             raise ApiUnavailable(str(error)) from error
 

@@ -105,6 +105,8 @@ class Turns:
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
             TurnNotFound: the chat has no such turn.
+            RightMissing: the caller's role does not permit it.
+            Muted: the caller is muted in the chat.
             StoreUnavailable: the stop may or may not have been stored; repeat it.
         """
         member = caller.restricted_user_id

@@ -57,7 +57,7 @@ class ResumeAnswer(Payload):
 
 
 class StopAnswer(Payload):
-    """``ai-stop``: stop a turn. Any member may; a turn that has ended stays as it is."""
+    """``ai-stop``: stop a turn. Members that may write may; a turn that has ended stays as it is."""
 
     chat_id: ChatId
     turn_id: TurnId

@@ -67,10 +67,13 @@ class StopDecision(Output):
     """The response of ``POST /api/internal/stops``.
 
     Attributes:
-        refused: ``chat-not-found`` (also if the user is no member) or ``turn-not-found``; null if the stop is stored.
+        refused: ``chat-not-found`` (also if the user is no member), ``turn-not-found``, or ``forbidden`` or ``muted``
+            for a member that may not stop answers; null if the stop is stored.
+        message: For a member that may not stop answers: why, for people; else left out.
     """
 
     refused: ErrorCode | None = None
+    message: str | None = Field(default=None, exclude_if=lambda text: text is None)
 
 
 class AdmissionRequest(Input):

@@ -123,6 +123,7 @@ class ChatAdmission(Protocol):
         Raises:
             AdmissionDenied: not a member, or no such chat.
             UnknownTurn: the chat has no such turn.
+            Refused: the user is a member that may not stop answers, or is muted.
             ApiUnavailable: no answer; the stop may be stored.
         """
 

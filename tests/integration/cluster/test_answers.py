@@ -276,6 +276,11 @@ async def test_a_stop_through_another_gateway_ends_the_answer_with_the_same_text
                 assert (await eve.call("ai-stop", stop))["error"]["code"] == "forbidden"
                 unknown = await bob.call("ai-stop", {**stop, "turnId": "none"})
                 assert unknown["error"]["code"] == "turn-not-found"
+                for change, code in (({"mutedFor": 600}, "muted"), ({"role": "reader", "mutedFor": 0}, "forbidden")):
+                    await request(api, "PATCH", "/api/chats/team/members/bob", change)
+                    refused = (await bob.call("ai-stop", stop))["error"]
+                    assert (refused["code"], change.get("role", "muted") in refused["message"]) == (code, True)
+                await request(api, "PATCH", "/api/chats/team/members/bob", {"role": "member"})
                 assert await bob.call("ai-stop", stop) == {"ok": True, "turnId": turn_id}
                 turns = await asyncio.gather(*(viewer.follow() for viewer in viewers))
                 assert [(turn["status"], turn["reason"]) for turn in turns] == [("stopped", "by-user")] * 2

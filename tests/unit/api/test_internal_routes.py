@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from roomcast.api.app import create_internal_api
 from roomcast.api.options import ApiOptions
 from roomcast.auth.scopes import ServiceScope
-from roomcast.chat.commands import NewChat
+from roomcast.chat.commands import ChangeMember, NewChat
 from roomcast.chat.model import Caller
+from roomcast.contract.events import MemberRole
 from roomcast.contract.rest import SendMessage
 from support.api_client import bearer, open_api, problem
 from support.backend import START, Backend, new_message
@@ -126,14 +128,25 @@ async def test_a_gateway_stops_turns_for_its_users(tmp_path: Path) -> None:
         sent = await backend.writer.send(Caller("ann"), SendMessage(chatId="c", role="USER", content="why?"))
         turn_id = json.loads(sent.event.payload)["turn"]["id"]
 
-        async def stop(user_id: str | None, turn_id: str, headers: dict[str, str] = SERVICE) -> httpx.Response:
-            body = {"chatId": "c", "turnId": turn_id, "userId": user_id}
+        async def stop(
+            user_id: str | None, turn_id: str, headers: dict[str, str] = SERVICE, chat_id: str = "c"
+        ) -> httpx.Response:
+            body = {"chatId": chat_id, "turnId": turn_id, "userId": user_id}
             return await client.post("/api/internal/stops", json=body, headers=headers)
 
         assert (await stop("eve", turn_id)).json() == {"refused": "chat-not-found"}
         assert (await stop("ann", "none")).json() == {"refused": "turn-not-found"}
         assert problem(await stop(None, turn_id))["code"] == "invalid"
         assert problem(await stop("ann", turn_id, bearer("ann")))["code"] == "forbidden"
+        later = datetime.now(UTC) + timedelta(hours=1)
+        reader = ChangeMember("forbidden", "bob", START, role=MemberRole.READER)
+        muted = ChangeMember("muted", "bob", START, mutes=True, muted_until=later)
+        for change in (reader, muted):
+            code = change.chat_id
+            await backend.store.chats.commit(NewChat(code, None, None, START, "ann", ("bob",)))
+            await backend.store.chats.commit(change)
+            decision = (await stop("bob", turn_id, chat_id=code)).json()
+            assert (decision["refused"], "you" in decision["message"]) == (code, True)
         active = await backend.store.turns.active_turn("c")
         assert active is not None
         assert active.id == turn_id

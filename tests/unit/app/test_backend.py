@@ -4,10 +4,10 @@ import pytest
 
 from roomcast.app.backend import LocalAdmission
 from roomcast.chat.admission import Admissions
-from roomcast.chat.errors import ChatNotFound, StoreUnavailable, TurnNotFound
+from roomcast.chat.errors import ChatNotFound, Muted, RightMissing, StoreUnavailable, TurnNotFound
 from roomcast.chat.model import ANYONE, Caller, ChatAccess
 from roomcast.contract.cursor import Cursor
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Head, UnknownTurn
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Head, Refused, UnknownTurn
 
 
 class Store:
@@ -107,6 +107,8 @@ async def test_a_stop_is_made_in_the_name_of_the_user(user_id, caller) -> None:
     [
         (ChatNotFound("c1"), AdmissionDenied),
         (TurnNotFound("c1", "t1"), UnknownTurn),
+        (RightMissing("reader", "stop answers"), Refused),
+        (Muted("2026-11-29T12:00Z"), Refused),
         (StoreUnavailable("locked"), ApiUnavailable),
     ],
 )

@@ -16,7 +16,7 @@ from roomcast.contract.errors import ErrorCode
 from roomcast.contract.internal import StopDecision
 from roomcast.gateway.api.batches import AdmissionBatches
 from roomcast.gateway.api.client import ApiClient
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head, UnknownTurn
+from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Cursor, Head, Refused, UnknownTurn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +108,14 @@ class HttpAdmission:
         body = {"chatId": chat_id, "turnId": turn_id, "userId": user_id}
         _, answer = await self._api.post("/api/internal/stops", body)
         try:
-            refused = StopDecision.model_validate_json(answer).refused
+            decision = StopDecision.model_validate_json(answer)
         except ValidationError as error:
             raise ApiUnavailable(f"the API's answer to a stop is invalid: {error.error_count()} errors") from None
-        if refused is ErrorCode.TURN_NOT_FOUND:
+        if decision.refused is ErrorCode.TURN_NOT_FOUND:
             raise UnknownTurn
-        if refused is not None:
+        if decision.refused in {ErrorCode.FORBIDDEN, ErrorCode.MUTED}:
+            raise Refused(decision.refused, decision.message or "you may not stop answers in this chat")
+        if decision.refused is not None:
             raise AdmissionDenied("the API does not admit the user")
 
     def _granted(self, key: tuple[str, str | None]) -> Head | None:

@@ -10,7 +10,16 @@ from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.gateway.api.admission import GrantOptions, HttpAdmission
 from roomcast.gateway.api.client import ApiClient, ApiClientOptions
-from roomcast.gateway.ports import Admission, AdmissionDenied, ApiRefused, ApiUnavailable, Cursor, Head, UnknownTurn
+from roomcast.gateway.ports import (
+    Admission,
+    AdmissionDenied,
+    ApiRefused,
+    ApiUnavailable,
+    Cursor,
+    Head,
+    Refused,
+    UnknownTurn,
+)
 from support.api_http import HandledHttp
 
 AUTH = AuthOptions("a secret of more than thirty-two bytes")
@@ -175,6 +184,8 @@ async def test_a_request_to_publish_is_sent_to_the_relay() -> None:
         (httpx.Response(200, json={"refused": None}), None),
         (httpx.Response(200, json={"refused": "chat-not-found"}), AdmissionDenied),
         (httpx.Response(200, json={"refused": "turn-not-found"}), UnknownTurn),
+        (httpx.Response(200, json={"refused": "forbidden", "message": "why"}), Refused),
+        (httpx.Response(200, json={"refused": "muted"}), Refused),
         (httpx.Response(200, text="no JSON"), ApiUnavailable),
         (httpx.Response(503), ApiUnavailable),
         (httpx.Response(404), ApiRefused),

@@ -630,7 +630,7 @@ export interface ResumeAnswer {
   turnId: string;
 }
 /**
- * ``ai-stop``: stop a turn. Any member may; a turn that has ended stays as it is.
+ * ``ai-stop``: stop a turn. Members that may write may; a turn that has ended stays as it is.
  */
 export interface StopAnswer {
   chatId: string;
