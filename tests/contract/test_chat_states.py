@@ -59,6 +59,21 @@ async def test_a_chat_is_renamed_and_archived_by_events(store: Store) -> None:
     assert await store.chats.commit(new_message(member="ann")) is not None
 
 
+async def test_a_chat_is_renamed_archived_and_deleted_in_the_batch_that_creates_it(store: Store) -> None:
+    await asyncio.gather(
+        *(store.chats.commit(NewChat(chat_id, "first", None, START, "ann")) for chat_id in ("new", "gone")),
+        store.chats.commit(ChangeAi("new", ChatAi(answers="never"))),
+        store.chats.commit(ChangeChat("new", START, title="second", renames=True)),
+        store.chats.commit(ChangeChat("new", START, archived=True)),
+        store.chats.commit(DeleteChat("gone", START)),
+    )
+    found = await store.chats.chat("new")
+    assert found is not None
+    assert (found.title, found.state, found.ai.answers) == ("second", ChatState.ARCHIVED, "never")
+    assert await store.chats.chat("gone") is None
+    assert await store.chats.members("gone", 10) == []
+
+
 async def test_an_archived_chat_is_read_and_left_and_not_written(store: Store) -> None:
     committed = await store.chats.commit(new_message(member="ann", default_responder="demo"))
     message_id = json.loads(committed.event.payload)["id"]

@@ -69,8 +69,16 @@ class Recorder:
         self._inserts[chats].sort(key=itemgetter("id"))
         for row in self._inserts[chats]:
             chat = self.chats[row["id"]]
-            row.update(ai=encode_ai(chat.ai), last_seq=chat.last_seq, last_activity_at=to_ms(chat.last_activity_at))
+            row.update(
+                title=chat.title,
+                ai=encode_ai(chat.ai),
+                state=None if chat.state is None else chat.state.value,
+                last_seq=chat.last_seq,
+                last_activity_at=to_ms(chat.last_activity_at),
+            )
+            # An implementation may write these before the new rows.
             self.grown_chats.pop(chat.id, None)
+            self.changed_chats.pop(chat.id, None)
         return {table: rows for table, rows in self._inserts.items() if rows}
 
     def add_chat(self, new: NewChat, direct: tuple[str, str] | None = None) -> StoredChat:
@@ -81,7 +89,6 @@ class Recorder:
         self._inserts[chats].append(
             {
                 "id": chat.id,
-                "title": chat.title,
                 "created_at": to_ms(chat.created_at),
                 "direct": None if direct is None else json.dumps(direct, ensure_ascii=False),
             }
