@@ -10,10 +10,11 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``setting_values`` | the form of single values of settings |
 | ``gateway`` | the Socket.IO gateway service |
 | ``api`` | the REST API service and the chat page |
-| ``worker`` | the service that answers with AI |
+| ``worker`` | the service that answers with AI, and sends to webhooks |
 | ``store`` | the database: SQLite or PostgreSQL |
 | ``eventlog`` | the event log of each chat: in memory or in Redis |
 | ``moderation`` | hooks that review texts: HTTP, a Python function |
+| ``webhooks`` | the HTTP client of webhooks |
 | ``limits`` | rate limits: in memory, and shared through Redis |
 | ``presence`` | the presence board: in memory or in Redis |
 | ``auth`` | access tokens |
@@ -23,7 +24,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``chat`` | the domain: use cases and ports |
 | ``realtime`` | a Socket.IO server, usable alone |
 | ``contract`` | typed events and payloads |
-| ``wire`` | Engine.IO and Socket.IO, sans-I/O |
+| ``wire`` | Engine.IO, Socket.IO, signatures of webhooks, sans-I/O |
 | ``redis_client`` | connections and commands to Redis |
 | ``loading`` | loads code of the team by ``module:name`` |
 | ``backoff`` | pauses between retries, with jitter |

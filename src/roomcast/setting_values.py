@@ -204,6 +204,18 @@ def read_proxies(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
     return proxies
 
 
+def read_networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Networks and addresses."""
+    networks = split_items(environ.get(name, ""))
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError:
+            problem = f"contains {network!r}; expected addresses and networks such as 10.0.0.0/8"
+            raise SettingsError(name, problem) from None
+    return networks
+
+
 def read_url(environ: Mapping[str, str], name: str) -> str | None:
     """A base URL; see `check_url`. None: the variable is not set."""
     value = environ.get(name, "").strip()

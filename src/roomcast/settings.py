@@ -8,7 +8,6 @@ Layer: settings.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -40,6 +39,7 @@ from roomcast.setting_values import (
     read_count,
     read_host,
     read_hosts,
+    read_networks,
     read_number,
     read_origins,
     read_port,
@@ -49,6 +49,7 @@ from roomcast.setting_values import (
     read_url,
     split_items,
 )
+from roomcast.wire.standard_webhooks import LEAST_KEY_BYTES, decode_secret
 
 if TYPE_CHECKING:
     from roomcast.auth.open_id import OpenIdOptions
@@ -66,6 +67,9 @@ DEFAULT_TOKEN_BUDGET: Final = 16_000
 #: They mostly wait for their providers. A model on this machine may need a lower number.
 DEFAULT_WORKER_TURNS: Final = 256
 MAX_WORKER_TURNS: Final = 10_000
+#: One day, and 30 days.
+DEFAULT_WEBHOOK_GIVE_UP_S: Final = 86_400
+MAX_WEBHOOK_GIVE_UP_S: Final = 2_592_000
 
 #: The settings that may be secrets. ``NAME_FILE`` names a file with the value of ``NAME``, as Docker and Kubernetes
 #: mount secrets.
@@ -161,6 +165,8 @@ VARIABLES: Final = (
     "ROOMCAST_MODERATION",
     "ROOMCAST_MODERATION_AWAY",
     "ROOMCAST_MODERATION_DEADLINE_S",
+    "ROOMCAST_WEBHOOK_NETWORKS",
+    "ROOMCAST_WEBHOOK_GIVE_UP_S",
     "ROOMCAST_URL",
     "ROOMCAST_VAPID_SUBJECT",
     "ROOMCAST_PUSH_NETWORKS",
@@ -182,8 +188,6 @@ _SERVICE_LINK: Final = re.compile(
 
 #: The responders that `roomcast` has; others are ``module:name``.
 RESPONDERS: Final = ("demo", "openai", "agui", "http")
-#: Standard Webhooks, "Signature scheme".
-_LEAST_KEY_BYTES: Final = 24
 _OWN_RESPONDER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*")
 _MAX_RESPONDER_CHARS: Final = 64
 
@@ -242,6 +246,10 @@ class Settings:
             stored; None: texts are not reviewed.
         push: ``ROOMCAST_VAPID_…``, ``ROOMCAST_PUSH_…``: pushes to the devices of users; without a key, there is one
             beside an SQLite database.
+        webhook_networks: ``ROOMCAST_WEBHOOK_NETWORKS``: networks besides the public Internet whose addresses webhooks
+            may have, also with http://.
+        webhook_give_up_s: ``ROOMCAST_WEBHOOK_GIVE_UP_S``: how long after the first attempt an event is tried again;
+            0: until it is received.
         url: ``ROOMCAST_URL``: base URL of the API for `roomcast tail` and `publish`, which may have a path.
         token: ``ROOMCAST_TOKEN``: access token of `roomcast tail` and `publish`.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
@@ -284,6 +292,8 @@ class Settings:
     open_limits: OpenConnectionLimits = field(default_factory=OpenConnectionLimits)
     moderation: ModerationOptions | None = None
     push: PushOptions = field(default_factory=PushOptions)
+    webhook_networks: tuple[str, ...] = ()
+    webhook_give_up_s: int = DEFAULT_WEBHOOK_GIVE_UP_S
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     logs: LogOptions = field(default_factory=LogOptions)
@@ -340,6 +350,10 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         open_limits=_open_limits(environ),
         moderation=_moderation(environ),
         push=_push(environ),
+        webhook_networks=read_networks(environ, "ROOMCAST_WEBHOOK_NETWORKS"),
+        webhook_give_up_s=read_count(
+            environ, "ROOMCAST_WEBHOOK_GIVE_UP_S", DEFAULT_WEBHOOK_GIVE_UP_S, most=MAX_WEBHOOK_GIVE_UP_S
+        ),
         url=read_url(environ, "ROOMCAST_URL"),
         token=read_token(environ, "ROOMCAST_TOKEN"),
         logs=read_log_options(environ),
@@ -475,12 +489,12 @@ def _moderation(environ: Mapping[str, str]) -> ModerationOptions | None:
         return ModerationOptions(hook=hook, limits=limits)
     check_url("ROOMCAST_MODERATION", hook, query=True)
     try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+        key = decode_secret(secret)
     except ValueError:
-        key = b""
-    if len(key) < _LEAST_KEY_BYTES:
-        problem = f"must be whsec_ and the base64 of {_LEAST_KEY_BYTES} bytes or more, to sign requests to the URL"
-        raise SettingsError("ROOMCAST_MODERATION_SECRET", f"{problem}; create it with `openssl rand -base64 32`")
+        problem = f"must be whsec_ and the base64 of {LEAST_KEY_BYTES} bytes or more, to sign requests to the URL"
+        raise SettingsError(
+            "ROOMCAST_MODERATION_SECRET", f"{problem}; create it with `openssl rand -base64 32`"
+        ) from None
     return ModerationOptions(hook=hook, secret=key, limits=limits)
 
 

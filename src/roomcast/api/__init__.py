@@ -1,6 +1,7 @@
 """The API service (port 3000): REST over the use cases of `roomcast.chat`, and the chat page.
 
-May import: auth, chat, contract, observability, realtime.requests.origins, realtime.options, histogram.
+May import: auth, chat, contract, observability, realtime.requests.origins, realtime.options, wire.standard_webhooks,
+histogram.
 
 | module | what |
 |---|---|
@@ -12,6 +13,7 @@ May import: auth, chat, contract, observability, realtime.requests.origins, real
 | ``mark_routes`` | the endpoints that delete, react to and pin messages |
 | ``event_routes`` | the endpoints for other applications: events in chats |
 | ``notification_routes`` | what notifies users, and their devices |
+| ``webhook_routes`` | the endpoints of webhooks |
 | ``read_routes`` | the endpoints for what users have read |
 | ``member_routes`` | the endpoints for members, roles, mutes, bans and invite links |
 | ``sign_in_routes`` | sign-in by OpenID Connect, the session of a browser |

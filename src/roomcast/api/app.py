@@ -41,6 +41,7 @@ from roomcast.api.services import ApiServices
 from roomcast.api.session_routes import session_router
 from roomcast.api.sign_in_routes import sign_in_router
 from roomcast.api.turn_routes import turn_router
+from roomcast.api.webhook_routes import webhook_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
     AnswerActive,
@@ -49,6 +50,7 @@ from roomcast.chat.errors import (
     ChatError,
     ChatExists,
     ChatNotFound,
+    DeliveryNotFound,
     InviteNotFound,
     LastOwner,
     MemberNotFound,
@@ -64,8 +66,10 @@ from roomcast.chat.errors import (
     StoreUnavailable,
     TooManyEntries,
     TooManyMarks,
+    TooManyWebhooks,
     TurnNotFound,
     UnknownResponder,
+    WebhookNotFound,
 )
 from roomcast.contract.errors import ErrorCode
 from roomcast.histogram import Histogram
@@ -99,6 +103,9 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     MessageRefused: (422, ErrorCode.MESSAGE_REFUSED),
     ModerationUnavailable: (503, ErrorCode.UNAVAILABLE),
     ChatArchived: (409, ErrorCode.CHAT_ARCHIVED),
+    WebhookNotFound: (404, ErrorCode.WEBHOOK_NOT_FOUND),
+    DeliveryNotFound: (404, ErrorCode.WEBHOOK_NOT_FOUND),
+    TooManyWebhooks: (409, ErrorCode.TOO_MANY_ENTRIES),
 }
 
 
@@ -211,6 +218,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         search_router,
         session_router,
         audit_router,
+        webhook_router,
     )
     app = _application(services, options, *own, *sign_in, *dialects, public=True)
     app.state.streams = OpenStreams()

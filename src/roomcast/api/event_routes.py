@@ -42,25 +42,30 @@ async def read_feed(
 ) -> Response:
     """Read the events of all chats of the tenant after a cursor, for services. If there are none, wait for some."""
     require_service(caller)
-    after = None if cursor is None else _decode(cursor)
+    after = None if cursor is None else decode_cursor(cursor, ("query", "cursor"))
     read, more = await services_of(request).feed.read(caller.tenant, after, limit, wait)
     return as_json(
         b'{"events":[%b],"cursor":%b,"more":%b,"reset":%b}'
         % (
             b",".join(map(event_item, read.events)),
-            json.dumps(_encode(read.cursor)).encode(),
+            json.dumps(encode_cursor(read.cursor)).encode(),
             b"true" if more else b"false",
             b"true" if read.reset else b"false",
         )
     )
 
 
-def _encode(cursor: Cursor) -> str:
+def encode_cursor(cursor: Cursor) -> str:
+    """A cursor as clients keep it."""
     return base64.urlsafe_b64encode(cursor.model_dump_json().encode()).decode().rstrip("=")
 
 
-def _decode(text: str) -> Cursor:
+def decode_cursor(text: str, place: tuple[str, str]) -> Cursor:
     """Decode the cursor of a page.
+
+    Args:
+        text: As in an earlier page.
+        place: Where the request has it, for the error.
 
     Raises:
         RequestValidationError: it is invalid.
@@ -68,6 +73,11 @@ def _decode(text: str) -> Cursor:
     try:
         return Cursor.model_validate_json(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError:  # also of base64 and Pydantic
-        raise RequestValidationError(
-            [{"type": "cursor", "loc": ("query", "cursor"), "msg": "Use the cursor of the previous page"}]
-        ) from None
+        raise invalid_cursor(place) from None
+
+
+def invalid_cursor(place: tuple[str, str]) -> RequestValidationError:
+    """The error of a cursor that cannot be used."""
+    return RequestValidationError(
+        [{"type": "cursor", "loc": place, "msg": "Use the cursor of a page of GET /api/events"}]
+    )

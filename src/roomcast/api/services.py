@@ -19,6 +19,7 @@ from roomcast.chat.reading import ChatReader
 from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
+from roomcast.chat.webhooks.managing import Webhooks
 from roomcast.chat.writing import ChatWriter
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class ApiServices:
         tracer: Records spans; None: tracing is off.
         limiter: Limits requests per user and address; None: there are no such limits.
         push_key: The public key for subscriptions of Web Push; None: no pushes are sent.
+        webhooks: Manages webhooks; None: their routes answer 404.
     """
 
     writer: ChatWriter
@@ -73,3 +75,4 @@ class ApiServices:
     tracer: Tracer | None = None
     limiter: RateLimiter | None = None
     push_key: str | None = None
+    webhooks: Webhooks | None = None

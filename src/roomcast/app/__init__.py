@@ -15,6 +15,7 @@ May import: everything but cli.
 | ``redis_services`` | the services that processes share through Redis |
 | ``internal_site`` | the internal address: metrics, readiness, forwarded requests |
 | ``worker_processes`` | several gateway processes on one port |
+| ``webhooks`` | builds the HTTP client of webhooks |
 | ``tasks`` | background tasks, whose failure ends the process |
 | ``metrics`` | the metric families |
 | ``doctor`` | `roomcast doctor`: the checks of a set-up |

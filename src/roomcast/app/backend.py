@@ -34,6 +34,7 @@ from roomcast.app.pushing import build_vapid, running_pushes
 from roomcast.app.responders import build_responders
 from roomcast.app.search_index import index_earlier_messages
 from roomcast.app.sessions import follow_ended_sessions
+from roomcast.app.webhooks import running_webhooks
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.activity import ActivityNotifier
 from roomcast.chat.admission import Admissions
@@ -44,13 +45,14 @@ from roomcast.chat.keeping import erase_deleted_chats
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.moderation import Moderation
 from roomcast.chat.notifications.preferences import Devices, Preferences
-from roomcast.chat.ports import Head, SystemClock
+from roomcast.chat.ports import Head, SystemClock, WebhookSender
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
 from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
+from roomcast.chat.webhooks.managing import Webhooks
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
@@ -120,6 +122,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         running_moderation(settings.moderation) as moderation,
         open_store(database_options(process.config.database), tracer=process.tracer) as store,
         running_pushes(process, store, vapid if worker else None),
+        running_webhooks(process, store.webhooks, store.feed, sends=worker) as sender,
     ):
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
@@ -173,7 +176,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             wake_workers = call.wake
             tasks.start("calls to workers", call.run())
         try:
-            yield _build_backend(process, shared, store, relay, activity, reads, turns, wake, moderation, vapid)
+            yield _build_backend(process, shared, store, relay, activity, reads, turns, wake, moderation, vapid, sender)
         finally:
             if worker:
                 await running.stop()
@@ -194,6 +197,7 @@ def _build_backend(
     wake_workers: Callable[[], None],
     moderation: Moderation | None,
     vapid: Vapid | None,
+    sender: WebhookSender,
 ) -> Backend:
     """Build the use cases and, if the process has a port for it, the API."""
     settings = process.config.settings
@@ -231,6 +235,7 @@ def _build_backend(
         tracer=process.tracer,
         limiter=shared.limiter,
         push_key=None if vapid is None else vapid.public_key,
+        webhooks=Webhooks(store.webhooks, store.feed, sender, SystemClock()),
     )
     api = create_api(services, process.config.api)
     internal_api = create_internal_api(services, _internal_options(process), api.state.durations)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from roomcast.store.chats import SqlChatStore
     from roomcast.store.opening import Store
     from roomcast.worker.counters import WorkerCounters
+    from roomcast.worker.webhooks import WebhookWorker
 
 #: Seconds between two reads of the outbox.
 _OUTBOX_SAMPLE_S: Final = 5.0
@@ -311,6 +312,19 @@ def worker_families(counters: WorkerCounters) -> Iterator[Family]:
         _all(("input", "output"), counters.tokens),
         "direction",
     )
+
+
+def webhook_families(worker: WebhookWorker) -> Iterator[Family]:
+    """Webhooks that this process sends for."""
+    counters = worker.counters
+    attempts = "Requests to webhooks, and events that are not tried any more."
+    counts = _all(("delivered", "failed", "dead"), counters.attempts)
+    yield Family("webhook_attempts", attempts, "counter", counts, "outcome")
+    yield Family("webhook_duration_seconds", "Requests to webhooks.", "histogram", counters.durations)
+    states = "Webhooks that this process sends for; away: all requests fail."
+    yield Family("webhooks", states, "gauge", worker.states, "state")
+    waiting = "Events of these webhooks that failed and will be tried again, and those behind them."
+    yield Family("webhook_events_waiting", waiting, "gauge", worker.waiting)
 
 
 def _age_s(since: datetime | None) -> float:

@@ -15,6 +15,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``managing`` | use cases: roles, mutes, bans, invite links |
 | ``marking`` | use cases: delete, react to and pin a message |
 | ``feed`` | use case: read the events of all chats |
+| ``webhooks`` | webhooks: values and use cases |
 | ``custom_events`` | use case: store events of other applications |
 | ``turns`` | use cases: start and end an AI turn, stop it, regenerate its answer |
 | ``publishing`` | passes committed events to the relay and the listener |

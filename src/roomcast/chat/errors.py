@@ -24,6 +24,10 @@ The hierarchy::
     ├── MessageRefused        the moderation refuses the text
     ├── ModerationUnavailable the moderation gave no verdict; retry later
     ├── AnswerActive          the chat is being answered, and may not be asked meanwhile
+    ├── WebhookNotFound       the tenant has no such webhook
+    ├── DeliveryNotFound      the webhook has no such dead event
+    ├── TooManyWebhooks       the tenant has as many webhooks as it may have
+    ├── WebhookLost           the webhook was claimed again, changed or deleted
     ├── TurnLost              the turn was claimed again, or has ended
     └── StoreUnavailable      the database is unreachable or full; retry the write
         └── StoreBusy         the write was not attempted; retry it
@@ -202,6 +206,34 @@ class AnswerActive(ChatError):
     def __init__(self, turn_id: str) -> None:
         super().__init__(f"turn {turn_id} is not finished; stop it, or wait for its end")
         self.turn_id = turn_id
+
+
+class WebhookNotFound(ChatError):
+    """The tenant has no such webhook."""
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"there is no webhook {webhook_id!r}")
+
+
+class DeliveryNotFound(ChatError):
+    """The webhook has no such dead event."""
+
+    def __init__(self, delivery_id: int) -> None:
+        super().__init__(f"no dead event of this webhook has the id {delivery_id}; list them with ?state=dead")
+
+
+class TooManyWebhooks(ChatError):
+    """The tenant has as many webhooks as it may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"there are {limit} webhooks already; delete one first")
+
+
+class WebhookLost(ChatError):
+    """The claim is void: the webhook was claimed again, changed or deleted."""
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"the claim on webhook {webhook_id} is void")
 
 
 class TurnLost(ChatError):

@@ -36,6 +36,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_MARKS = "too-many-marks"
     ANSWER_ACTIVE = "answer-active"
     MESSAGE_REFUSED = "message-refused"
+    WEBHOOK_NOT_FOUND = "webhook-not-found"
     TOO_LARGE = "too-large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     MISDIRECTED = "misdirected"

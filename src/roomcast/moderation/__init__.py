@@ -1,6 +1,6 @@
 """Moderation hooks: implementations of `chat.ports.Moderator`.
 
-May import: chat, contract, loading.
+May import: chat, contract, wire, loading.
 
 | module | what |
 |---|---|

@@ -1,13 +1,10 @@
 """A moderation hook over HTTP: a signed POST, whose response is the verdict.
 
-Layer: moderation. Source: the specification of Standard Webhooks, "Signature scheme" (symmetric, ``v1``).
+Layer: moderation.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
@@ -16,6 +13,7 @@ import httpx
 
 from roomcast.chat.ids import new_id
 from roomcast.contract.moderation import Review, ReviewRequest, Verdict
+from roomcast.wire.standard_webhooks import sign
 
 #: Longest response that is read: a masked text, each character as a JSON escape.
 _MAX_BYTES: Final = 1_000_000
@@ -43,7 +41,7 @@ class HttpModerator:
             "Content-Type": "application/json",
             # A compressed response could expand without bound.
             "Accept-Encoding": "identity",
-            **sign(self._secret, new_id(), int(now.timestamp()), body),
+            **sign([self._secret], new_id(), int(now.timestamp()), body),
         }
         async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
             if response.status_code != HTTPStatus.OK:
@@ -58,17 +56,3 @@ class HttpModerator:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
-
-
-def sign(secret: bytes, message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
-    """The headers of Standard Webhooks.
-
-    Args:
-        secret: The key.
-        message_id: Unique for each message.
-        timestamp_s: Unix time.
-        body: What is sent.
-    """
-    signed = b"%s.%d.%s" % (message_id.encode(), timestamp_s, body)
-    signature = base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
-    return {"webhook-id": message_id, "webhook-timestamp": str(timestamp_s), "webhook-signature": f"v1,{signature}"}

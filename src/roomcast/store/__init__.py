@@ -16,6 +16,7 @@ May import: chat, contract, histogram.
 | ``searching`` | the index of the messages; indexes those of earlier versions |
 | ``search_batches`` | indexes the messages of earlier versions |
 | ``sessions`` | access tokens that were ended before their expiry |
+| ``webhooks`` | webhooks, and what they have not received |
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |
 | ``writer`` | all writes: waiting commands are committed as one batch |
 | ``batch`` | runs the commands of one transaction |

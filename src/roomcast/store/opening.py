@@ -22,6 +22,7 @@ from roomcast.store.pushes import SqlPushStore
 from roomcast.store.searching import SqlSearchStore
 from roomcast.store.sessions import SqlSessionStore
 from roomcast.store.turns import SqlTurnStore
+from roomcast.store.webhooks import SqlWebhookStore
 from roomcast.store.writer import WriterOptions
 
 
@@ -36,6 +37,7 @@ class Store:
         feed: The events of all chats in one order.
         search: The index of the messages.
         pushes: The devices that receive pushes.
+        webhooks: Webhooks, and what they have not received.
     """
 
     chats: SqlChatStore
@@ -44,6 +46,7 @@ class Store:
     feed: SqlFeedStore
     search: SqlSearchStore
     pushes: SqlPushStore
+    webhooks: SqlWebhookStore
     _database: Database
 
     @property
@@ -113,6 +116,7 @@ async def open_store(
                 SqlFeedStore(database, chats),
                 SqlSearchStore(database, chats),
                 SqlPushStore(database, chats),
+                SqlWebhookStore(database, chats),
                 database,
             )
         finally:

@@ -27,6 +27,7 @@ from sqlalchemy import (
     text,
 )
 
+from roomcast.contract.tenants import MAX_TENANT_CHARS
 from roomcast.contract.text import MAX_EPOCH_CHARS, MAX_ID_CHARS, MAX_TITLE_CHARS
 
 METADATA: Final = MetaData(
@@ -50,6 +51,7 @@ _PLACED = text("position IS NOT NULL")
 _AUTHORS = text("user_id IS NOT NULL")
 _ANSWERS = text("role = 'AI'")
 _OWNERS = text("role = 'owner'")
+_ALIVE = text("dead_at IS NULL")
 
 epochs: Final = Table(
     "epochs",
@@ -368,6 +370,52 @@ ended_sessions: Final = Table(
     Column("expires_at", BigInteger, nullable=False),
     Index("ix_ended_sessions_ended_at", "ended_at"),
     Index("ix_ended_sessions_expires_at", "expires_at"),
+)
+
+# Requests of `chat.webhooks.managing` change them; the worker that has the lease sends for them.
+webhooks: Final = Table(
+    "webhooks",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("tenant", String(MAX_TENANT_CHARS), nullable=False),
+    Column("url", Text, nullable=False),
+    # JSON arrays of event types, and of chat ids; NULL: all.
+    Column("events", Text),
+    Column("chats", Text),
+    Column("active", Boolean, nullable=False),
+    Column("disabled", String(16)),
+    Column("secret", LargeBinary, nullable=False),
+    Column("old_secret", LargeBinary),
+    Column("old_until", BigInteger, nullable=False),
+    # Up to where the feed was read.
+    Column("position", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("generation", Integer, nullable=False),
+    # 0 while no worker has it.
+    Column("lease_until", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_webhooks_tenant", "tenant", "id"),
+    # Finds the webhooks that may be claimed.
+    Index("ix_webhooks_lease", "active", "lease_until"),
+)
+
+# Events that wait for their next attempt or, with `dead_at`, have none.
+undelivered: Final = Table(
+    "undelivered",
+    METADATA,
+    Column("webhook_id", _ID, ForeignKey("webhooks.id"), primary_key=True),
+    # That of the event among the events of all chats.
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    # No foreign key: the event may be erased with its chat.
+    Column("chat_id", _ID, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("tried_at", BigInteger),
+    Column("next_at", BigInteger),
+    Column("dead_at", BigInteger),
+    Column("status", Integer),
+    Column("error", Text),
+    Index("ix_undelivered_waiting", "webhook_id", "position", sqlite_where=_ALIVE, postgresql_where=_ALIVE),
 )
 
 turns: Final = Table(

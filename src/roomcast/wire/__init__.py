@@ -14,6 +14,7 @@ May import: nothing of roomcast; the standard library only.
 | ``msgpack``, ``socketio_msgpack`` | msgpack with limits; Socket.IO packets in it |
 | ``websocket_frames`` | encoding of the data frames that a server sends |
 | ``websocket_handshake`` | the check of a WebSocket handshake, and its response |
+| ``standard_webhooks`` | signatures of requests to webhooks |
 | ``strict_json`` | JSON parsing with limits, and JSON encoding |
 | ``input_budget`` | how much one client may send |
 | ``limits`` | every limit and timeout |

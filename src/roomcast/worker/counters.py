@@ -59,3 +59,16 @@ class WorkerCounters:
     def fail(self, kind: str) -> None:
         """Count a failure of a responder."""
         self.failures[kind if kind in FAILURES else "other"] += 1
+
+
+@dataclass(slots=True)
+class WebhookCounters:
+    """Counts since the start of the process.
+
+    Attributes:
+        attempts: Attempts that ``delivered`` or ``failed``, and events that are ``dead``.
+        durations: Durations of attempts.
+    """
+
+    attempts: Counter[str] = field(default_factory=Counter)
+    durations: Histogram = field(default_factory=Histogram)

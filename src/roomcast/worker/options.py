@@ -61,3 +61,32 @@ class WorkerOptions:
     flush_s: float = 0.4
     store_patience_s: float = 300.0
     stop_s: float = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookOptions:
+    """Limits and times of webhooks, in seconds.
+
+    Attributes:
+        give_up_s: An event is dead if its last attempt so long after the first one fails; 0: never.
+        concurrent: Requests to one webhook at the same time, each of another chat.
+        max_waiting: Undelivered events of one webhook beyond which it reads no new ones.
+        retry_s: Longest pause after the first failure; doubled after each further one.
+        max_retry_s: Longest pause between two attempts to send one event.
+        probe_s: Longest pause between two attempts while a receiver is away.
+        lease_s: The webhooks of a dead worker can be claimed again after this time.
+        heartbeat_s: Interval at which leases are renewed, and changes of webhooks are noticed.
+        poll_s: Interval at which new events are noticed.
+        max_pause_s: Longest pause while the database is away.
+    """
+
+    give_up_s: int = 86_400
+    concurrent: int = 8
+    max_waiting: int = 10_000
+    retry_s: float = 1.0
+    max_retry_s: float = 3_600.0
+    probe_s: float = 60.0
+    lease_s: float = 10.0
+    heartbeat_s: float = 2.0
+    poll_s: float = 0.5
+    max_pause_s: float = 15.0

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -46,6 +47,7 @@ from roomcast.chat.commands import (
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter
 from roomcast.chat.search_terms import parse_query
+from roomcast.chat.webhooks.model import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import MemberRole, TurnStatus
 from roomcast.contract.internal import EndedSession
@@ -210,6 +212,37 @@ async def exercise_integration(store: Store) -> None:
         await store.chats.commit(NewCustomEvents(events, START))
     await store.feed.place()
     await store.feed.read(Cursor(epoch=store.chats.epoch, seq=1), 10)
+    await exercise_webhooks(store)
+
+
+async def exercise_webhooks(store: Store) -> None:
+    """Calls every method of the port of webhooks."""
+    hooks, webhook = (
+        store.webhooks,
+        StoredWebhook(id="w", tenant="", url="https://example.com", events=None, chats=None, secret=b"k", created_at=1),
+    )
+    await hooks.create(webhook, 5)
+    await hooks.list("")
+    await hooks.webhook("", "w")
+    await hooks.change("", "w", {"active": True})
+    claimed = await hooks.claim(START, START)
+    assert claimed is not None
+    claim = WebhookClaim("w", claimed.generation)
+    await hooks.renew([claim], START)
+    await hooks.release([claim])
+    await hooks.head()
+    await hooks.after(1, 10)
+    await hooks.event("c", 1)
+    dead = Undelivered(position=1, chat_id="c", seq=1, next_at=None, dead_at=10**13)
+    await hooks.save(claim, 2, changed=[dead, replace(dead, position=2, next_at=1, dead_at=None)], done=[3])
+    await hooks.waiting("w", 10)
+    for is_dead in (True, False):
+        await hooks.undelivered("w", dead=is_dead, after=0, limit=10)
+    await hooks.disable(claim, "gone")
+    for position in (None, 1):
+        await hooks.replay_dead("", "w", position, 1)
+    await hooks.replay_since("", "w", 1)
+    await hooks.delete("", "w")
 
 
 async def sqlite_statements(options: DatabaseOptions) -> list[str]:
@@ -321,6 +354,13 @@ POPULATE = """
         WHERE id LIKE chat_id || '-%';
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
+    INSERT INTO webhooks (id, tenant, url, active, secret, old_until, position, since, generation, lease_until,
+            created_at)
+        SELECT 'w' || n, 'tenant' || n % 1000, 'https://example.com', n % 2 = 0, ''::bytea, 0, n, 0, 1, n, 0
+        FROM generate_series(1, 5000) n;
+    INSERT INTO undelivered (webhook_id, position, chat_id, seq, attempts, next_at, dead_at)
+        SELECT 'w' || w, p, 'chat-' || p, 1, 1, 0, CASE WHEN p % 10 = 0 THEN NULL ELSE 1 END
+        FROM generate_series(1, 500) w, generate_series(1, 100) p;
     ANALYZE
 """
 

@@ -2,7 +2,7 @@
 
 Each port has a contract suite in tests/contract, which runs over every implementation.
 
-May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_terms, contract.
+May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_terms, chat.webhooks.model, contract.
 
 | module | what |
 |---|---|
@@ -16,6 +16,7 @@ May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_term
 | ``store`` | chats, events and AI turns in the database |
 | ``tracer`` | the spans of distributed traces |
 | ``turn_streams`` | the chunks of the answers that are being written |
+| ``webhooks`` | webhooks in the database, and the client that sends to them |
 """
 
 from roomcast.chat.ports.clock import Clock, SystemClock
@@ -73,6 +74,7 @@ from roomcast.chat.ports.turn_streams import (
     encode_frame,
     encode_stop,
 )
+from roomcast.chat.ports.webhooks import WebhookSender, WebhookStore
 
 __all__ = [
     "LOG_ENTRY_VERSION",
@@ -131,6 +133,8 @@ __all__ = [
     "TurnStore",
     "TurnStreams",
     "Usage",
+    "WebhookSender",
+    "WebhookStore",
     "Writes",
     "decode_frame",
     "decode_stop",
