@@ -127,7 +127,7 @@ async def test_a_change_ends_the_claim_so_that_the_webhook_is_claimed_as_it_is_t
             await store.webhooks.save(before, 1)
     found = await store.webhooks.claim(START, START + LEASE)
     assert found is not None
-    assert (found.url, found.events) == ("https://example.org", {"custom"})
+    assert (found.url, found.events) == ("https://example.org", frozenset({"custom"}))
 
 
 async def test_an_inactive_webhook_is_not_claimed_and_a_disabled_one_says_why(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.notifications.preferences import Devices, Preferences
-from roomcast.chat.ports import Tracer
+from roomcast.chat.ports import Tracer, SystemClock
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
+from roomcast.chat.webhooks.managing import Webhooks
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
+from roomcast.webhooks.http import HttpWebhookSender
 from support.backend import Backend, open_backend
 
 AUTH = AuthOptions("s" * 32)
@@ -45,6 +48,7 @@ async def open_api(
     """A client of an API of its own."""
     async with open_backend(directory, responder=responder, tracer=tracer) as backend:
         ended = EndedSessions()
+        sender = HttpWebhookSender([ip_network("127.0.0.0/8")])
         services = ApiServices(
             backend.writer,
             backend.reader,
@@ -60,10 +64,12 @@ async def open_api(
             TokenVerifier(AUTH, ended) if auth else None,
             default_responder=responder,
             tracer=tracer,
+            webhooks=Webhooks(backend.store.webhooks, backend.store.feed, sender, SystemClock()),
         )
         transport = httpx.ASGITransport(app=create(services, options), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client, backend
+        await sender.close()
 
 
 def bearer(user_id: str, *, service: bool = False, scopes: Collection[ServiceScope] = ()) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 
@@ -45,12 +46,14 @@ class Receiver:
 
     Attributes:
         requests: Every request with a response.
+        seqs: The seqs of each chat in the order in which they were delivered first.
         delay_s: How long each response takes.
         port: Of 127.0.0.1; kept by `stop` and `start`.
     """
 
     def __init__(self) -> None:
         self.requests: list[Received] = []
+        self.seqs: defaultdict[str, dict[int, None]] = defaultdict(dict)
         self.answer: Callable[[Any], tuple[int, dict[str, str]]] = lambda _body: (200, {})
         self.delay_s = 0.0
         self.port = 0
@@ -69,12 +72,7 @@ class Receiver:
 
     def first_copies(self) -> dict[str, list[int]]:
         """The seqs of each chat in the order in which they were delivered first."""
-        seqs: defaultdict[str, list[int]] = defaultdict(list)
-        for request in self.delivered:
-            chat_id, seq = request.key
-            if seq not in seqs[chat_id]:
-                seqs[chat_id].append(seq)
-        return dict(seqs)
+        return {chat_id: list(seqs) for chat_id, seqs in self.seqs.items()}
 
     async def until(self, condition: Callable[[], bool], limit_s: float = 20) -> None:
         """Wait for a condition, which is checked after each request."""
@@ -115,6 +113,8 @@ class Receiver:
         await writer.drain()
         async with self._arrived:
             self.requests.append(Received(headers, raw, status))
+            if status == HTTPStatus.OK and "seq" in (event := json.loads(raw)):
+                self.seqs[event["data"]["chatId"]].setdefault(event["seq"])
             self._arrived.notify_all()
 
 

@@ -4,7 +4,7 @@ Two loops: `_follow` sends new events, those of different chats at the same time
 undelivered, and so are all later events of its chat, without an attempt. `_retry` sends these again, for each chat in
 order. So a receiver that fails for one chat gets the events of the others.
 
-While a receiver fails altogether, it is *away*: nothing new is read, and one event at a time is tried.
+While a receiver fails altogether, it is *away*: one event at a time is tried, of the chat with the fewest attempts.
 
 Each sender, also one whose claim is void already, sends an event only after the one before it in its chat was received
 or is dead. So however senders overlap, the first copies of the events of a chat arrive in their order.
@@ -131,8 +131,7 @@ class WebhookRun:
         while True:
             self._news.clear()
             placed: Sequence[PlacedEvent] = ()
-            # Without an event that waits, none would be tried.
-            if not self._waiting or (not self.away and self.waiting < self._options.max_waiting):
+            if self.waiting < self._options.max_waiting:
                 placed = await self._store.after(self._position, PAGE)
             if not placed:
                 await self._news.wait()
@@ -172,8 +171,9 @@ class WebhookRun:
             self._retries.clear()
             now = self._now()
             heads = sorted((items[0].next_at or 0, chat_id) for chat_id, items in self._waiting.items())
-            if self.away:
-                heads = [(max(heads[0][0], self._next_probe_at), heads[0][1])] if heads else []
+            if heads and self.away:
+                _, chat_id = min((items[0].attempts, chat_id) for chat_id, items in self._waiting.items())
+                heads = [(self._next_probe_at, chat_id)]
             due = [chat_id for at, chat_id in heads[: self._options.concurrent] if at <= now]
             if due:
                 await asyncio.gather(*map(self._send_waiting, due))
