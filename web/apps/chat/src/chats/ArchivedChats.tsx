@@ -10,12 +10,13 @@ import { titleOf } from './titles.ts';
 interface Props {
   readonly read: () => Promise<readonly ChatSummary[]>;
   readonly activeId: string | null;
+  readonly me: string;
   readonly onOpen: () => void;
 }
 
-export function ArchivedChats({ read, activeId, onOpen }: Props) {
+export function ArchivedChats({ read, activeId, me, onOpen }: Props) {
   const { chats: words, errors } = useStrings();
-  const [chats, setChats] = useState<readonly ChatSummary[]>([]);
+  const [chats, setChats] = useState<readonly ChatSummary[] | null>(null);
   const [failure, setFailure] = useState<RoomcastError | null>(null);
 
   function load(open: boolean): void {
@@ -27,11 +28,11 @@ export function ArchivedChats({ read, activeId, onOpen }: Props) {
     <details className="archived" onToggle={(event) => load(event.currentTarget.open)}>
       <summary data-testid="archived">{words.archived}</summary>
       <ul data-testid="archived-list" aria-label={words.archived}>
-        {chats.map((chat) => (
+        {chats?.map((chat) => (
           <ChatItem
             key={chat.id}
             chatId={chat.id}
-            title={titleOf(chat, words)}
+            title={titleOf(chat, words, me)}
             active={chat.id === activeId}
             unread={0}
             mentions={0}
@@ -41,6 +42,7 @@ export function ArchivedChats({ read, activeId, onOpen }: Props) {
           />
         ))}
       </ul>
+      {chats?.length === 0 && <p className="archived__none">{words.noArchived}</p>}
       {failure !== null && <p role="alert">{describeError(failure, errors)}</p>}
     </details>
   );

@@ -5,7 +5,10 @@ import { type SubmitEvent, useRef, useState } from 'react';
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
 import { ChatNotifications } from '../notifications/ChatNotifications.tsx';
+import { useRights } from '../members/useRights.ts';
+import { chatPath } from '../routing/route.ts';
 import { HeaderPanel } from '../ui/HeaderPanel.tsx';
+import { useCopy } from '../ui/useCopy.ts';
 
 interface Props {
   readonly chat: ChatSummary;
@@ -16,8 +19,10 @@ interface Props {
 }
 
 export function ChatMenu({ chat, me, list, onGone }: Props) {
-  const { chatMenu: words, notifications, errors } = useStrings();
+  const { chatMenu: words, chats, notifications, errors } = useStrings();
+  const rights = useRights(chat.id, me);
   const panel = useRef<HTMLDivElement>(null);
+  const [copied, copy] = useCopy(new URL(chatPath(chat.id), window.location.origin).href);
   const [asked, setAsked] = useState<'rename' | 'leave' | 'delete' | 'notifications' | null>(null);
   const [failure, setFailure] = useState<RoomcastError | null>(null);
 
@@ -91,7 +96,7 @@ export function ChatMenu({ chat, me, list, onGone }: Props) {
               {notifications.title}
             </button>
           </li>
-          {!chat.archived && (
+          {!chat.archived && rights.renames && (
             <li>
               <button
                 type="button"
@@ -103,16 +108,25 @@ export function ChatMenu({ chat, me, list, onGone }: Props) {
               </button>
             </li>
           )}
-          <li>
-            <button
-              type="button"
-              className="button button--quiet"
-              data-testid="chat-archive"
-              onClick={() => run(list.archiveChat(chat.id, !chat.archived))}
-            >
-              {chat.archived ? words.unarchive : words.archive}
-            </button>
-          </li>
+          {copy !== null && (
+            <li>
+              <button type="button" className="button button--quiet" data-testid="chat-copy" onClick={copy}>
+                {copied ? chats.linkCopied : chats.copyLink}
+              </button>
+            </li>
+          )}
+          {rights.archives && (
+            <li>
+              <button
+                type="button"
+                className="button button--quiet"
+                data-testid="chat-archive"
+                onClick={() => run(list.archiveChat(chat.id, !chat.archived))}
+              >
+                {chat.archived ? words.unarchive : words.archive}
+              </button>
+            </li>
+          )}
           <li>
             <button
               type="button"
@@ -123,16 +137,18 @@ export function ChatMenu({ chat, me, list, onGone }: Props) {
               {words.leave}
             </button>
           </li>
-          <li>
-            <button
-              type="button"
-              className="button button--quiet"
-              data-testid="chat-delete"
-              onClick={() => setAsked('delete')}
-            >
-              {words.delete}
-            </button>
-          </li>
+          {rights.deletes && (
+            <li>
+              <button
+                type="button"
+                className="button button--quiet"
+                data-testid="chat-delete"
+                onClick={() => setAsked('delete')}
+              >
+                {words.delete}
+              </button>
+            </li>
+          )}
         </ul>
       )}
       {failure !== null && (

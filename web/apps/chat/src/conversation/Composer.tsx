@@ -7,8 +7,9 @@ import { type SubmitEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect
 
 import { useStrings } from '../i18n/language.ts';
 import { rules } from '../generated/rules.ts';
-import { excessLength, toContent } from '../text/input.ts';
+import { excessLength, isComposing, toContent } from '../text/input.ts';
 import { Icon } from '../ui/Icon.tsx';
+import { focusLastMessage } from './messageKeys.ts';
 import { MentionList } from './MentionList.tsx';
 import { useMentions } from './useMentions.ts';
 import { useDraft } from './useDraft.ts';
@@ -26,13 +27,6 @@ interface Props {
   /** The message that the next one replies to; null if there is none. */
   readonly replyTo: ChatEntry | null;
   readonly onCancelReply: () => void;
-}
-
-/** True if the key press accepts a candidate of an input method (IME), so that it must not send the message. */
-function isComposing(event: KeyboardEvent): boolean {
-  // Safari ends the composition before this event; only the legacy key code 229 identifies it.
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- no alternative in Safari
-  return event.nativeEvent.isComposing || event.keyCode === 229;
 }
 
 export function Composer({ userId, chatId, people, onSend, onTyping, onStop, replyTo, onCancelReply }: Props) {
@@ -81,6 +75,10 @@ export function Composer({ userId, chatId, people, onSend, onTyping, onStop, rep
   function onKeyDown(event: KeyboardEvent): void {
     if (!isComposing(event) && mentions.onKey(event)) return;
     if (event.key === 'Escape' && replyTo !== null) onCancelReply();
+    if (event.key === 'ArrowUp' && draft === '') {
+      event.preventDefault();
+      focusLastMessage();
+    }
     if (event.key !== 'Enter' || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
     send();
@@ -90,7 +88,9 @@ export function Composer({ userId, chatId, people, onSend, onTyping, onStop, rep
     <form className="composer" onSubmit={onSubmit}>
       {replyTo !== null && (
         <p className="composer__reply" role="status" data-testid="replying">
-          <span>{marks.replyingTo(replyTo.userId ?? words.ai)}</span>
+          <span className="composer__replied" dir="auto">
+            {marks.replyingTo(replyTo.userId ?? words.ai)}: {replyTo.content}
+          </span>
           <button type="button" className="link" onClick={onCancelReply}>
             {marks.cancel}
           </button>

@@ -1,10 +1,12 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
 import { type ChatEntry, useChat, useReads } from '@roomcast/react';
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { useCallback, useEffect, useMemo, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
 import { useBlocked } from '../members/useBlocked.ts';
+import { useRights } from '../members/useRights.ts';
+import { BASE_PATH } from '../routing/base.ts';
 import { Notice } from '../shell/Notice.tsx';
 import { usePageVisible } from '../ui/usePageVisible.ts';
 import { type ChatActions, ChatActionsContext, LoadedMessages } from './actions.ts';
@@ -41,9 +43,6 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
   const { seq: shown, epoch } = newest ?? { seq: null, epoch: undefined };
   const threads = useThreads(chat.messages);
   const [thread, setThread] = useState<string | null>(null);
-  const closeThread = useCallback(() => setThread(null), []);
-  // The message to show when the thread is closed.
-  const shownNext = useRef<string | null>(null);
   const listed =
     thread === null
       ? chat.messages
@@ -56,10 +55,13 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
   const receipts = useMemo(() => receiptsOf(chat.messages, reads, me), [chat.messages, reads, me]);
   const { conversation: words, chats: chatWords, errors, search } = useStrings();
   const blocked = useBlocked(chatId, me);
+  const rights = useRights(chatId, me);
   const [scroller, anchor] = useScrollAnchor(listed, me);
-  const unreachable = useShownMessage(chat.status === 'ready', chat.messages, chat.loadTo);
+  const [unreachable, showPlace] = useShownMessage(chat.status === 'ready', chat.messages, chat.loadTo);
   const [failure, setFailure] = useState<unknown>(null);
   const [replied, setReplied] = useState<ChatEntry | null>(null);
+  const { moderates } = rights;
+  const writes = blocked === null && !archived;
   const { scrollToEnd } = anchor;
   const { retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage } = chat;
   const actions = useMemo((): ChatActions => {
@@ -97,28 +99,47 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
         setReplied(null);
         scrollToEnd();
       },
-      show: (messageId) => {
-        const element = document.querySelector<HTMLElement>(`[data-message-id="${CSS.escape(messageId)}"]`);
-        if (element === null) {
-          // Perhaps outside of the thread that is listed.
-          shownNext.current = messageId;
-          setThread(null);
-          return;
+      show: async (message) => {
+        setFailure(null);
+        try {
+          const place = (typeof message === 'string' ? (await versions(message))[0] : message)?.place ?? null;
+          if (place !== null) {
+            setThread(null);
+            showPlace(place);
+          }
+          return place;
+        } catch (error) {
+          setFailure(error);
+          return null;
         }
-        element.scrollIntoView({ block: 'center' });
-        element.focus();
       },
+      writes,
+      deletes: (mine) => !archived && (mine || moderates),
     };
-  }, [me, retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage, scrollToEnd]);
+  }, [
+    me,
+    retry,
+    discard,
+    sendMessage,
+    stop,
+    regenerate,
+    edit,
+    versions,
+    react,
+    pin,
+    deleteMessage,
+    showPlace,
+    writes,
+    archived,
+    moderates,
+    scrollToEnd,
+  ]);
 
-  const { show } = actions;
-  useEffect(() => {
-    if (thread !== null) shownNext.current = thread;
-    else if (shownNext.current !== null) {
-      show(shownNext.current);
-      shownNext.current = null;
-    }
-  }, [thread, show]);
+  const root = chat.messages.find(({ id }) => id === thread)?.place ?? null;
+  const closeThread = useCallback(() => {
+    setThread(null);
+    if (root !== null) showPlace(root);
+  }, [root, showPlace]);
 
   function send(content: string): void {
     setFailure(null);
@@ -132,7 +153,13 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
     if (chat.status === 'error') {
       const reason = chat.error === null ? undefined : describeError(chat.error, errors);
       return (
-        <Notice icon="alert" role="alert" title={words.failed} {...(reason === undefined ? {} : { text: reason })} />
+        <div id="composer" className="conversation__body" tabIndex={-1}>
+          <Notice icon="alert" role="alert" title={words.failed} {...(reason === undefined ? {} : { text: reason })}>
+            <a className="button button--primary" href={BASE_PATH}>
+              {chatWords.toFirst}
+            </a>
+          </Notice>
+        </div>
       );
     }
     if (chat.messages.length > 0) {
@@ -165,7 +192,11 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
       {thread !== null && <ThreadBar replies={threads.sizes.get(thread) ?? 0} onClose={closeThread} />}
       <div className="conversation__body">{body()}</div>
       {/* A user without read access cannot write either. */}
-      {archived && <p className="archived-note">{chatWords.archivedNote}</p>}
+      {archived && (
+        <p id="composer" className="archived-note" tabIndex={-1}>
+          {chatWords.archivedNote}
+        </p>
+      )}
       {chat.status !== 'error' && !archived && (
         <>
           <TypingLine userIds={chat.typingUsers} />

@@ -3,7 +3,7 @@ import { type KeyboardEvent, type SubmitEvent, useState } from 'react';
 
 import { rules } from '../generated/rules.ts';
 import { useStrings } from '../i18n/language.ts';
-import { excessLength, toContent } from '../text/input.ts';
+import { excessLength, isComposing, toContent } from '../text/input.ts';
 
 interface Props {
   readonly content: string;
@@ -21,8 +21,7 @@ export function EditForm({ content: before, label, onSave, onClose }: Props) {
   const content = toContent(text);
   const savable = content !== '' && content !== before && excessLength(content, rules.content) === 0 && !saving;
 
-  function save(event: SubmitEvent): void {
-    event.preventDefault();
+  function save(): void {
     if (!savable) return;
     setSaving(true);
     void onSave(content).then((saved) => {
@@ -31,18 +30,29 @@ export function EditForm({ content: before, label, onSave, onClose }: Props) {
     });
   }
 
+  function onSubmit(event: SubmitEvent): void {
+    event.preventDefault();
+    save();
+  }
+
   function onKeyDown(event: KeyboardEvent): void {
+    if (isComposing(event)) return;
     if (event.key === 'Escape') onClose();
+    // As in the field of new messages.
+    else if (event.key === 'Enter' && !event.shiftKey && event.target instanceof HTMLTextAreaElement) save();
+    else return;
+    event.preventDefault();
   }
 
   return (
-    <form className="edit" onSubmit={save} onKeyDown={onKeyDown}>
+    <form className="edit" onSubmit={onSubmit} onKeyDown={onKeyDown}>
       <textarea
         className="field__input edit__field"
         data-testid="edit-field"
         aria-label={words.composer}
         // The user has just asked for this field.
         autoFocus
+        onFocus={({ target }) => target.setSelectionRange(target.value.length, target.value.length)}
         rows={Math.min(8, text.split('\n').length + 1)}
         value={text}
         onChange={(event) => setText(event.target.value)}

@@ -1,6 +1,6 @@
 /** One message: text or the parts of an answer, versions, time, and the states of sending and answering. */
 import type { ChatEntry } from '@roomcast/react';
-import { memo, useState } from 'react';
+import { memo, useRef, useState } from 'react';
 
 import { AnswerParts } from '../answer/AnswerParts.tsx';
 import { TurnState } from '../answer/TurnState.tsx';
@@ -28,32 +28,46 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
   const actions = useChatActions();
   const versions = useVersions(message);
   const [editing, setEditing] = useState(false);
+  // Its actions are reached with Tab only while it has the focus: a long list would be a long way.
+  const [focused, setFocused] = useState(false);
+  const item = useRef<HTMLLIElement>(null);
   const { shown } = versions;
   const streaming = shown.role === 'AI' && shown.turn?.status === 'streaming';
   return (
     <li
+      ref={item}
       className={`message message--${message.status}`}
       data-testid="message"
       data-message-id={message.id}
       data-seq={message.seq ?? undefined}
+      data-place={message.place ?? undefined}
       data-author={message.userId ?? undefined}
       data-role={message.role}
       data-status={message.status}
       data-turn-status={message.turn?.status}
       tabIndex={-1}
       aria-busy={streaming}
+      onFocus={() => setFocused(true)}
+      onBlur={(event) => setFocused(event.currentTarget.contains(event.relatedTarget))}
+      onClick={(event) => {
+        // A tap shows the actions. Not all touch browsers focus an element of this kind themselves.
+        if (!event.currentTarget.contains(document.activeElement)) event.currentTarget.focus({ preventScroll: true });
+      }}
     >
       {message.replyTo !== null && <Quote messageId={message.replyTo} />}
       {editing ? (
         <EditForm
           content={message.content}
-          label={message.status === 'failed' ? words.send : answer.save}
+          label={message.status === 'failed' ? words.send : message.turn === null ? answer.saveOnly : answer.save}
           onSave={(content) => {
             if (message.status !== 'failed') return actions.edit(message.id, content);
             actions.resend(message, content);
             return Promise.resolve(true);
           }}
-          onClose={() => setEditing(false)}
+          onClose={() => {
+            setEditing(false);
+            item.current?.focus();
+          }}
         />
       ) : (
         <Content message={shown} streaming={streaming} title={formats.full(message.time)} />
@@ -94,12 +108,9 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
           <ThreadButton messageId={message.id} />
           {message.pinned && <span className="message__time">{marks.isPinned}</span>}
           {message.version > 1 && !message.deleted && <VersionSwitch versions={versions} />}
-          {mine && !editing && !message.deleted && (
-            <button type="button" className="link message__action" data-testid="edit" onClick={() => setEditing(true)}>
-              {answer.edit}
-            </button>
+          {!editing && !streaming && !message.deleted && (
+            <MarkButtons message={message} mine={mine} focused={focused} onEdit={() => setEditing(true)} />
           )}
-          {!editing && !streaming && !message.deleted && <MarkButtons message={message} mine={mine} />}
           <TurnState message={message} />
           <ReadBy message={message} />
         </div>

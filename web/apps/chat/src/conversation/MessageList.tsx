@@ -6,6 +6,7 @@ import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
 import { Announcer } from './Announcer.tsx';
 import { DaySection } from './DaySection.tsx';
+import { onMessageKey } from './messageKeys.ts';
 import { groupByDay } from './timeline.ts';
 import { useLoadOlder } from './useLoadOlder.ts';
 import type { ScrollAnchor } from './useScrollAnchor.ts';
@@ -36,6 +37,7 @@ export function MessageList(props: Props) {
         className="messages__scroller"
         data-testid="message-list"
         onScroll={anchor.onScroll}
+        onKeyDown={onMessageKey}
         role="region"
         aria-label={words.messages}
         tabIndex={0}

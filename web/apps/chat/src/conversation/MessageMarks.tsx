@@ -1,6 +1,6 @@
 /** What members do to a stored message: reactions, reply, pin, delete. */
 import type { ChatEntry } from '@roomcast/react';
-import { useContext, useState } from 'react';
+import { type MouseEvent, useContext, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import { LoadedMessages, useChatActions } from './actions.ts';
@@ -12,12 +12,15 @@ const EMOJI = ['👍', '❤️', '😂', '🎉', '😮', '🙏'];
 interface Props {
   readonly message: ChatEntry;
   readonly mine: boolean;
+  /** The message or a part of it has the focus: Tab leads to the buttons. */
+  readonly focused: boolean;
+  readonly onEdit: () => void;
 }
 
 /** The reactions, each a button that adds or takes back the user's own. */
 export function Reactions({ message }: { readonly message: ChatEntry }) {
   const { marks: words } = useStrings();
-  const { me, react } = useChatActions();
+  const { me, react, writes } = useChatActions();
   if (message.reactions.length === 0) return null;
   return (
     <ul className="reactions" aria-label={words.reactions}>
@@ -30,13 +33,13 @@ export function Reactions({ message }: { readonly message: ChatEntry }) {
               className="reaction"
               data-testid="reaction"
               aria-pressed={own}
-              aria-label={words.reactedWith(emoji, userIds.join(', '))}
+              // Begins with the visible text, which speech input expects.
+              aria-label={words.reactedWith(`${emoji} ${userIds.length}`, userIds.join(', '))}
               title={userIds.join(', ')}
+              disabled={!writes}
               onClick={() => react(message.id, emoji, !own)}
             >
-              <span aria-hidden="true">
-                {emoji} {userIds.length}
-              </span>
+              {emoji} {userIds.length}
             </button>
           </li>
         );
@@ -46,43 +49,46 @@ export function Reactions({ message }: { readonly message: ChatEntry }) {
 }
 
 /** The buttons below a message. */
-export function MarkButtons({ message, mine }: Props) {
-  const { marks: words } = useStrings();
-  const { me, react, reply, pin, remove } = useChatActions();
+export function MarkButtons({ message, mine, focused, onEdit }: Props) {
+  const { marks: words, answer } = useStrings();
+  const { me, react, reply, pin, remove, writes, deletes } = useChatActions();
   const [open, setOpen] = useState<'emoji' | 'delete' | null>(null);
   const toggle = (part: 'emoji' | 'delete'): void => setOpen(open === part ? null : part);
-  const action = 'link message__action';
+  // The chosen button is removed: the message keeps the focus.
+  const close = ({ currentTarget }: MouseEvent): void => {
+    currentTarget.closest<HTMLElement>('[data-message-id]')?.focus();
+    setOpen(null);
+  };
+  const deletable = deletes(mine);
+  if (!writes && !deletable) return null;
+  const button = { type: 'button', className: 'link message__action', tabIndex: focused ? 0 : -1 } as const;
   return (
-    <>
-      <button
-        type="button"
-        className={action}
-        data-testid="react"
-        aria-expanded={open === 'emoji'}
-        onClick={() => toggle('emoji')}
-      >
-        {words.react}
-      </button>
-      <button type="button" className={action} data-testid="reply" onClick={() => reply(message)}>
-        {words.reply}
-      </button>
-      <button
-        type="button"
-        className={action}
-        data-testid="pin"
-        aria-pressed={message.pinned}
-        onClick={() => pin(message.id, !message.pinned)}
-      >
-        {message.pinned ? words.unpin : words.pin}
-      </button>
-      {mine && (
-        <button
-          type="button"
-          className={action}
-          data-testid="delete"
-          aria-expanded={open === 'delete'}
-          onClick={() => toggle('delete')}
-        >
+    <div className="message__actions" data-open={open !== null}>
+      {writes && (
+        <>
+          <button {...button} data-testid="react" aria-expanded={open === 'emoji'} onClick={() => toggle('emoji')}>
+            {words.react}
+          </button>
+          <button {...button} data-testid="reply" onClick={() => reply(message)}>
+            {words.reply}
+          </button>
+          <button
+            {...button}
+            data-testid="pin"
+            aria-pressed={message.pinned}
+            onClick={() => pin(message.id, !message.pinned)}
+          >
+            {message.pinned ? words.unpin : words.pin}
+          </button>
+          {mine && (
+            <button {...button} data-testid="edit" onClick={onEdit}>
+              {answer.edit}
+            </button>
+          )}
+        </>
+      )}
+      {deletable && (
+        <button {...button} data-testid="delete" aria-expanded={open === 'delete'} onClick={() => toggle('delete')}>
           {words.delete}
         </button>
       )}
@@ -97,9 +103,9 @@ export function MarkButtons({ message, mine }: Props) {
                 className="emoji-picker__choice"
                 data-testid="emoji"
                 aria-pressed={own}
-                onClick={() => {
+                onClick={(event) => {
                   react(message.id, emoji, !own);
-                  setOpen(null);
+                  close(event);
                 }}
               >
                 {emoji}
@@ -115,19 +121,19 @@ export function MarkButtons({ message, mine }: Props) {
             type="button"
             className="link"
             data-testid="delete-confirm"
-            onClick={() => {
+            onClick={(event) => {
               remove(message.id);
-              setOpen(null);
+              close(event);
             }}
           >
             {words.delete}
           </button>
-          <button type="button" className="link" onClick={() => setOpen(null)}>
+          <button type="button" className="link" onClick={close}>
             {words.cancel}
           </button>
         </span>
       )}
-    </>
+    </div>
   );
 }
 
@@ -144,17 +150,30 @@ export function ThreadButton({ messageId }: { readonly messageId: string }) {
   );
 }
 
-/** The message that a message replies to: a link to it while it is loaded. */
+/** The message that a message replies to, as a link to it. */
 export function Quote({ messageId }: { readonly messageId: string }) {
   const { marks: words, conversation } = useStrings();
   const { show } = useChatActions();
-  const original = useContext(LoadedMessages).find(({ id }) => id === messageId);
-  if (original === undefined) return <p className="quote">{words.earlierMessage}</p>;
-  const author = original.userId ?? (original.role === 'AI' ? conversation.ai : conversation.someone);
-  const text = original.deleted ? words.deleted : original.content;
+  const loaded = useContext(LoadedMessages);
+  // An edited message has another id at the same place.
+  const [place, setPlace] = useState<number | null>(null);
+  const original = loaded.find((message) => message.id === messageId || (place !== null && message.place === place));
+  if (original && original.place !== place) setPlace(original.place);
+  function onClick(): void {
+    void show(original ?? messageId).then((found) => found !== null && setPlace(found));
+  }
   return (
-    <button type="button" className="quote" data-testid="quote" onClick={() => show(original.id)}>
-      <bdi className="quote__author">{author}</bdi> <span dir="auto">{text}</span>
+    <button type="button" className="quote" data-testid="quote" onClick={onClick}>
+      {original === undefined ? (
+        words.earlierMessage
+      ) : (
+        <>
+          <bdi className="quote__author">
+            {original.userId ?? (original.role === 'AI' ? conversation.ai : conversation.someone)}
+          </bdi>{' '}
+          <span dir="auto">{original.deleted ? words.deleted : original.content}</span>
+        </>
+      )}
     </button>
   );
 }

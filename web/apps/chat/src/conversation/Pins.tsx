@@ -36,7 +36,7 @@ export function Pins({ messages, read }: Props) {
       <ul>
         {pins.map((pin) => (
           <li key={pin.id}>
-            <button type="button" className="quote" onClick={() => show(pin.id)}>
+            <button type="button" className="quote" onClick={() => void show(pin)}>
               <bdi className="quote__author">{pin.userId ?? conversation.ai}</bdi> <span dir="auto">{pin.content}</span>
             </button>
           </li>

@@ -21,8 +21,16 @@ export interface ChatActions {
   readonly reply: (message: ChatEntry) => void;
   /** Lists only the messages of a thread, by the id of its first. */
   readonly openThread: (messageId: string) => void;
-  /** Scrolls to a loaded message and focuses it. */
-  readonly show: (messageId: string) => void;
+  /**
+   * Loads the chat up to a message or, given an id of any of its versions, finds it first; scrolls to it and focuses it.
+   *
+   * @returns Its place; null if there is none, and the failure is shown.
+   */
+  readonly show: (message: ChatEntry | string) => Promise<number | null>;
+  /** Whether the user may write, react, edit and pin. */
+  readonly writes: boolean;
+  /** Whether the user may delete a message: an own one, or another's. */
+  readonly deletes: (mine: boolean) => boolean;
   readonly versions: (messageId: string) => Promise<readonly ChatEntry[]>;
 }
 

@@ -58,7 +58,7 @@ export function Invites({ chatId, role, attempt }: Props) {
             </option>
           ))}
         </select>
-        <button type="submit" className="button" data-testid="invite-create">
+        <button type="submit" className="button button--outline" data-testid="invite-create">
           {words.invite}
         </button>
       </form>
@@ -73,7 +73,7 @@ export function Invites({ chatId, role, attempt }: Props) {
             onFocus={(event) => event.target.select()}
           />
           {copy !== null && (
-            <button type="button" className="button" data-testid="invite-copy" onClick={copy}>
+            <button type="button" className="button button--outline" data-testid="invite-copy" onClick={copy}>
               {copied ? words.copied : words.copy}
             </button>
           )}

@@ -74,7 +74,7 @@ export function MemberRow({ chatId, member, role, isMe, online, attempt }: Props
               {member.role !== 'owner' && (
                 <button
                   type="button"
-                  className="link"
+                  className="button button--outline"
                   data-testid="member-mute"
                   onClick={() => attempt(api.updateMember(chatId, userId, { mutedFor: muted === null ? HOUR_S : 0 }))}
                 >
@@ -83,15 +83,17 @@ export function MemberRow({ chatId, member, role, isMe, online, attempt }: Props
               )}
               <button
                 type="button"
-                className="link"
+                className="button button--outline"
                 data-testid="member-remove"
-                onClick={() => attempt(api.removeMember(chatId, userId))}
+                onClick={() => {
+                  if (window.confirm(words.removeQuestion(userId))) attempt(api.removeMember(chatId, userId));
+                }}
               >
                 {words.remove}
               </button>
               <button
                 type="button"
-                className="link"
+                className="button button--outline"
                 data-testid="member-ban"
                 onClick={() => {
                   if (window.confirm(words.banQuestion(userId))) attempt(api.ban(chatId, userId));

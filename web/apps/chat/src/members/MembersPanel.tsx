@@ -65,7 +65,7 @@ function Members({ chatId, me }: Props) {
           onChange={(event) => setWanted(event.target.value)}
         />
       )}
-      <ul>
+      <ul className="members__list">
         {found.map((member) => (
           <MemberRow
             key={member.userId}
@@ -89,7 +89,7 @@ function Members({ chatId, me }: Props) {
             maxLength={128}
             autoComplete="off"
           />
-          <button type="submit" className="button" data-testid="member-add">
+          <button type="submit" className="button button--outline" data-testid="member-add">
             {words.add}
           </button>
         </form>

@@ -13,3 +13,21 @@ export function muteEnd(member: contract.Member, now: number): Date | null {
   const end = member.mutedUntil === null ? null : new Date(member.mutedUntil);
   return end !== null && end.getTime() > now ? end : null;
 }
+
+export interface Rights {
+  /** Deletes messages of others. */
+  readonly moderates: boolean;
+  readonly renames: boolean;
+  readonly archives: boolean;
+  readonly deletes: boolean;
+}
+
+/** Without memberships, as without authentication, nothing is restricted. */
+export function rightsOf(members: readonly contract.Member[], me: string): Rights {
+  const role = members.find(({ userId }) => userId === me)?.role ?? 'owner';
+  const owner = role === 'owner';
+  const moderates = owner || role === 'moderator';
+  // The members of a chat without an owner have some of its rights.
+  const unowned = role === 'member' && !members.some((member) => member.role === 'owner');
+  return { moderates, renames: moderates || unowned, archives: owner || unowned, deletes: owner };
+}

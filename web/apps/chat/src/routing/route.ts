@@ -57,19 +57,23 @@ export function openHome(): void {
   listeners.notify();
 }
 
+/** Counts the opened messages: the same one may be opened again. */
+let opened = 0;
+
 /** Opens a chat at the message with a place. */
 export function openMessage(chatId: string, place: number): void {
+  opened += 1;
   window.history.pushState(null, '', `${chatPath(chatId)}#m${place}`);
   listeners.notify();
 }
 
-/** The fragment of the address. */
+/** The fragment of the address, after a text that differs for each opened message. */
 export function useTarget(): string {
-  return useSyncExternalStore(listeners.subscribe, () => window.location.hash);
+  return useSyncExternalStore(listeners.subscribe, () => `${opened}${window.location.hash}`);
 }
 
 export function placeIn(hash: string): number | null {
-  const digits = /^#m(\d{1,15})$/.exec(hash)?.[1];
+  const digits = /#m(\d{1,15})$/.exec(hash)?.[1];
   return digits === undefined ? null : Number(digits);
 }
 

@@ -7,7 +7,14 @@ import { useStrings } from '../i18n/language.ts';
 import { Icon } from '../ui/Icon.tsx';
 import { SearchDialog } from './SearchDialog.tsx';
 
-export function Search({ chats, onOpen }: { readonly chats: readonly ChatSummary[]; readonly onOpen: () => void }) {
+interface Props {
+  readonly chats: readonly ChatSummary[];
+  readonly me: string;
+  /** Called when the search closes. */
+  readonly onOpen: () => void;
+}
+
+export function Search({ chats, me, onOpen }: Props) {
   const { search: words } = useStrings();
   const [open, setOpen] = useState(false);
 
@@ -39,6 +46,7 @@ export function Search({ chats, onOpen }: { readonly chats: readonly ChatSummary
         createPortal(
           <SearchDialog
             chats={chats}
+            me={me}
             onClose={() => {
               setOpen(false);
               onOpen();

@@ -12,10 +12,11 @@ import { type Result, findChats } from './results.ts';
 
 interface Props {
   readonly chats: readonly ChatSummary[];
+  readonly me: string;
   readonly onClose: () => void;
 }
 
-export function SearchDialog({ chats, onClose }: Props) {
+export function SearchDialog({ chats, me, onClose }: Props) {
   const { search: words, chats: chatWords, conversation, errors } = useStrings();
   const formats = useFormats();
   const [text, setText] = useState('');
@@ -26,11 +27,16 @@ export function SearchDialog({ chats, onClose }: Props) {
   const messages = found.hits.map((hit): Result => ({
     key: `m ${hit.messageId}`,
     kind: 'message',
-    title: titleOf({ id: hit.chatId, title: hit.chatTitle }, chatWords),
+    // Only the list has the users of a direct chat.
+    title: titleOf(
+      chats.find(({ id }) => id === hit.chatId) ?? { id: hit.chatId, title: hit.chatTitle },
+      chatWords,
+      me,
+    ),
     hit,
     open: () => openMessage(hit.chatId, hit.place),
   }));
-  const results = [...findChats(chats, text, chatWords, openChat), ...messages];
+  const results = [...findChats(chats, text, chatWords, me, openChat), ...messages];
   const current = Math.min(active, results.length - 1);
 
   useEffect(() => {
@@ -71,7 +77,7 @@ export function SearchDialog({ chats, onClose }: Props) {
       aria-label={words.title}
       onClose={onClose}
       onClick={(event) => {
-        if (event.target === event.currentTarget) onClose();
+        if (event.target === event.currentTarget) event.currentTarget.close();
       }}
     >
       <div className="search__head">
@@ -96,7 +102,7 @@ export function SearchDialog({ chats, onClose }: Props) {
           }}
           onKeyDown={onKeyDown}
         />
-        <button type="button" className="icon-button" aria-label={words.close} onClick={onClose}>
+        <button type="button" className="icon-button" aria-label={words.close} onClick={() => dialog.current?.close()}>
           <Icon name="close" />
         </button>
       </div>

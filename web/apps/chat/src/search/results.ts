@@ -19,6 +19,7 @@ export function findChats(
   chats: readonly ChatSummary[],
   text: string,
   words: Dictionary['chats'],
+  me: string,
   open: (chatId: string) => void,
 ): Result[] {
   const wanted = text.trim().toLowerCase();
@@ -28,7 +29,7 @@ export function findChats(
     .map((chat): Result => ({
       key: `c ${chat.id}`,
       kind: 'chat',
-      title: titleOf(chat, words),
+      title: titleOf(chat, words, me),
       open: () => open(chat.id),
     }))
     .filter((result) => matches(result.title));

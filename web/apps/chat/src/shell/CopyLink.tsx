@@ -10,7 +10,13 @@ export function CopyLink({ chatId }: { readonly chatId: string }) {
   // Without a clipboard, the address bar also shows the URL.
   if (copy === null) return null;
   return (
-    <button type="button" className="icon-button" aria-label={words.copyLink} title={words.copyLink} onClick={copy}>
+    <button
+      type="button"
+      className="icon-button copy-link"
+      aria-label={words.copyLink}
+      title={words.copyLink}
+      onClick={copy}
+    >
       <Icon name={copied ? 'check' : 'link'} />
       <span className="visually-hidden" role="status">
         {copied ? words.linkCopied : ''}

@@ -82,9 +82,11 @@ export function Shell({ userId, authEnabled, signIn, pushKey }: Props) {
 
   return (
     <div className={drawer.open ? 'shell shell--drawer' : 'shell'}>
-      <a className="skip" href="#composer">
-        {words.app.skipToComposer}
-      </a>
+      {chatId !== null && (
+        <a className="skip" href="#composer">
+          {words.app.skipToComposer}
+        </a>
+      )}
       <Sidebar
         id={sidebarId}
         name={userId}
@@ -94,7 +96,7 @@ export function Shell({ userId, authEnabled, signIn, pushKey }: Props) {
         onSignOut={() => void signOut(userId, words.identity, signIn)}
         settings={<NotificationSettings me={userId} device={device} onChange={() => void list.refresh()} />}
       >
-        <Search chats={list.chats} onOpen={drawer.hide} />
+        <Search chats={list.chats} me={userId} onOpen={drawer.hide} />
         <NewChat onCreate={createChat} />
         <ChatList
           chats={list.chats.filter(({ archived }) => !archived)}
@@ -108,7 +110,13 @@ export function Shell({ userId, authEnabled, signIn, pushKey }: Props) {
           onRetry={() => void list.refresh()}
           onOpen={drawer.hide}
         />
-        <ArchivedChats key={String(open?.archived)} read={list.listArchived} activeId={chatId} onOpen={drawer.hide} />
+        <ArchivedChats
+          key={String(open?.archived)}
+          read={list.listArchived}
+          activeId={chatId}
+          me={userId}
+          onOpen={drawer.hide}
+        />
       </Sidebar>
       <div className="scrim" onClick={drawer.hide} aria-hidden="true" />
       <main className="conversation" inert={drawer.open}>

@@ -18,6 +18,8 @@ export function chatActions() {
     remove: vi.fn(),
     reply: vi.fn(),
     openThread: vi.fn(),
-    show: vi.fn(),
+    show: vi.fn(() => Promise.resolve<number | null>(null)),
+    writes: true,
+    deletes: (mine: boolean) => mine,
   };
 }

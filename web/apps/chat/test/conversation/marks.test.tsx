@@ -81,7 +81,7 @@ test('a reply quotes the message that it answers, until that is deleted, and sho
   const { rerender } = render(quoted([original]));
   expect(screen.getByTestId('quote').textContent).toBe('bob the question');
   fireEvent.click(screen.getByTestId('quote'));
-  expect(actions.show).toHaveBeenCalledWith('original');
+  expect(actions.show).toHaveBeenCalledWith(original);
   rerender(quoted([{ ...original, content: '', deleted: true }]));
   expect(screen.getByTestId('quote').textContent).toBe('bob This message was deleted.');
 });
@@ -91,6 +91,54 @@ test('a reply to a message that is not loaded says so', () => {
   expect(screen.getByText('Reply to an earlier message')).toBeTruthy();
   rerender(quoted([entry({ key: 'o', id: 'original', userId: 'bob', content: 'the question' })]));
   expect(screen.getByTestId('quote').textContent).toBe('bob the question');
+});
+
+test('a reply quotes the newest version of the message that it answers, by its place', async () => {
+  const original = entry({ key: 'o', id: 'original', place: 3, content: 'a tpyo' });
+  const edited = { ...original, id: 'edited', version: 2, content: 'a typo' };
+  const { rerender, unmount } = render(quoted([original]));
+  rerender(quoted([edited]));
+  expect(screen.getByTestId('quote').textContent).toContain('a typo');
+  unmount();
+  // Loaded after the edit: the server knows the place of each version.
+  actions.show.mockResolvedValueOnce(3);
+  render(quoted([edited]));
+  expect(screen.getByTestId('quote').textContent).toBe('Reply to an earlier message');
+  fireEvent.click(screen.getByTestId('quote'));
+  expect(actions.show).toHaveBeenCalledWith('original');
+  await screen.findByText('a typo');
+});
+
+test('a user that may not write has no actions, and a moderator deletes messages of others', () => {
+  const { rerender } = render(permitted({ writes: false, deletes: () => false }));
+  for (const id of ['edit', 'react', 'reply', 'pin', 'delete']) expect(screen.queryByTestId(id)).toBeNull();
+  expect(screen.getByTestId('reaction').matches(':disabled')).toBe(true);
+  rerender(permitted({ writes: true, deletes: () => true }));
+  for (const id of ['react', 'reply', 'pin', 'delete']) expect(screen.getByTestId(id)).toBeTruthy();
+  expect(screen.queryByTestId('edit')).toBeNull();
+});
+
+const permitted = (rights: Partial<ReturnType<typeof chatActions>>) => (
+  <ChatActionsContext.Provider value={{ ...actions, ...rights }}>
+    <MessageItem
+      message={entry({ key: 'k', id: 'm', reactions: [{ emoji: '👍', userIds: ['ann'] }] })}
+      mine={false}
+      showTime
+      online
+    />
+  </ChatActionsContext.Provider>
+);
+
+test('a message that is left with an action keeps the focus', () => {
+  show({}, true);
+  const message = screen.getByTestId('message');
+  fireEvent.click(screen.getByTestId('react'));
+  const [first] = screen.getAllByTestId('emoji');
+  if (first) fireEvent.click(first);
+  expect(document.activeElement).toBe(message);
+  fireEvent.click(screen.getByTestId('edit'));
+  fireEvent.keyDown(screen.getByTestId('edit-field'), { key: 'Escape' });
+  expect(document.activeElement).toBe(message);
 });
 
 test('the pinned messages are read again after each change of a pin', async () => {
