@@ -29,8 +29,6 @@ export interface ChatLog {
   readonly outgoing: readonly ChatEntry[];
   /** The turns that are queued or streaming, in the order in which they became known. */
   readonly turns: readonly Turn[];
-  /** Changes whenever the list of members may have changed. */
-  readonly memberChanges: number;
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
   readonly olderError: RoomcastError | null;
@@ -56,7 +54,6 @@ export const EMPTY_LOG: ChatLog = {
   confirmed: [],
   outgoing: [],
   turns: [],
-  memberChanges: 0,
   hasOlder: false,
   loadingOlder: false,
   olderError: null,
@@ -142,8 +139,6 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
     confirmed,
     outgoing,
     turns: page.messages.reduce<readonly Turn[]>((turns, { turn }) => withTurn(turns, turn), []),
-    // The page may stand for events that were not received.
-    memberChanges: log.memberChanges + 1,
     hasOlder: page.hasMore,
     loadingOlder: false,
     olderError: null,
@@ -156,7 +151,6 @@ interface Draft {
   readonly confirmed: ChatEntry[];
   readonly hasOlder: boolean;
   turns: readonly Turn[];
-  memberChanges: number;
 }
 
 /** What each stored event changes. A type that is missing here is an error of the compiler. */
@@ -180,16 +174,13 @@ const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: Store
   },
   pin: (draft, { place, pinned }) => change(draft, place, () => ({ pinned })),
   custom: () => undefined,
-  'member-added': changeMembers,
-  'member-removed': changeMembers,
-  'member-updated': changeMembers,
+  // Applied by `Members`.
+  'member-added': () => undefined,
+  'member-removed': () => undefined,
+  'member-updated': () => undefined,
   'chat-changed': () => undefined,
   'chat-deleted': () => undefined,
 };
-
-function changeMembers(draft: Draft): void {
-  draft.memberChanges += 1;
-}
 
 function sameMarks(one: ChatEntry, other: ChatEntry): boolean {
   return one.pinned === other.pinned && JSON.stringify(one.reactions) === JSON.stringify(other.reactions);
@@ -197,14 +188,14 @@ function sameMarks(one: ChatEntry, other: ChatEntry): boolean {
 
 /** Applies events in order. Events of newer servers are ignored. */
 function deliver(log: ChatLog, events: readonly SequencedEvent[]): ChatLog {
-  const { hasOlder, turns: known, memberChanges } = log;
-  const draft: Draft = { confirmed: [...log.confirmed], hasOlder, turns: known, memberChanges };
+  const { hasOlder, turns: known } = log;
+  const draft: Draft = { confirmed: [...log.confirmed], hasOlder, turns: known };
   for (const { event, data } of events) {
     if (Object.hasOwn(APPLY, event)) APPLY[event as keyof StoredEvents](draft, data as never);
   }
   const { confirmed, turns } = draft;
   const excess = Math.max(0, confirmed.length - log.limit);
-  const changed = { turns, memberChanges: draft.memberChanges, hasOlder: hasOlder || excess > 0 };
+  const changed = { turns, hasOlder: hasOlder || excess > 0 };
   return { ...log, confirmed: confirmed.slice(excess), ...changed };
 }
 

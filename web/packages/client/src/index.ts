@@ -19,6 +19,7 @@ export {
 } from './errors.ts';
 export type { Config, SearchHit, SearchPage } from './generated/contract.ts';
 export type * as contract from './generated/contract.ts';
+export { INITIAL_MEMBERS, type MembersSnapshot } from './members.ts';
 export { INITIAL_PRESENCE, type PresenceSnapshot } from './participants.ts';
 export type { Clock, GatewaySocket, GatewaySocketOptions, Runtime } from './runtime.ts';
 export { type ChatSession, type ChatSnapshot, INITIAL_CHAT } from './session.ts';

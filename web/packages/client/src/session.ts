@@ -27,6 +27,7 @@ import type {
   Turn,
   Typing,
 } from './generated/contract.ts';
+import { Members, type MembersSnapshot } from './members.ts';
 import { Observable, patch } from './observable.ts';
 import { Outbox, type Outgoing } from './outbox.ts';
 import { Participants, type PresenceSnapshot } from './participants.ts';
@@ -53,8 +54,6 @@ export interface ChatSnapshot {
   /** True if `loadOlder` can load another page. */
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
-  /** Changes whenever the list of members may have changed. */
-  readonly memberChanges: number;
   /** When own messages are sent again, because a rate limit of the server delays them; null: nothing delays them. */
   readonly sendsAgainAt: Date | null;
 }
@@ -71,7 +70,6 @@ export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
   synced: false,
   hasOlder: false,
   loadingOlder: false,
-  memberChanges: 0,
   sendsAgainAt: null,
 };
 
@@ -105,6 +103,7 @@ export class ChatSession {
   readonly #feed: Feed;
   readonly #outbox: Outbox;
   readonly #participants: Participants;
+  readonly #members: Members;
   readonly #answers: Answers;
   readonly #snapshot: Observable<ChatSnapshot>;
   /** Resolves the promise of `send` or `retry`, by entry key. */
@@ -134,6 +133,7 @@ export class ChatSession {
       held: (forMs) => patch(this.#snapshot, { sendsAgainAt: forMs === null ? null : new Date(Date.now() + forMs) }),
     });
     this.#participants = new Participants(dependencies.runtime.clock, (typing) => this.#sendTyping(typing));
+    this.#members = new Members(async () => (await dependencies.api.listMembers(chatId)).members);
     this.#answers = new Answers(chatId, dependencies, {
       joined: () => this.#feed.state.streamedFrom !== null,
       grown: (turnId, { content, parts }) => this.#updateLog({ type: 'grown', turnId, change: { content, parts } }),
@@ -170,6 +170,21 @@ export class ChatSession {
 
   /** Ids of other users who are typing, in the order in which they started; the same object until it changes. */
   readonly getTyping = (): readonly string[] => this.#participants.typing.value;
+
+  /** Calls the listener after each change of `getMembers()`; loads, joins and updates the chat like `subscribe`. */
+  readonly subscribeMembers = (listener: () => void): (() => void) => {
+    const unsubscribe = this.#members.snapshot.subscribe(listener);
+    const leave = this.subscribe(() => undefined);
+    // Before the first messages, events are not received yet, and would be missed after the read.
+    if (this.#log.loaded) this.#members.load();
+    return () => {
+      unsubscribe();
+      leave();
+    };
+  };
+
+  /** The members of the chat; the same object until it changes. One read serves all subscribers. */
+  readonly getMembers = (): MembersSnapshot => this.#members.snapshot.value;
 
   /**
    * Sends typing notifications to the other users: call it with true for each keystroke, with false when the field is
@@ -453,6 +468,7 @@ export class ChatSession {
     this.#log = EMPTY_LOG;
     this.#answers.clear();
     this.#participants.reset();
+    this.#members.reset();
     this.#feed.dispatch({ type: 'restart' });
   }
 
@@ -546,6 +562,7 @@ export class ChatSession {
         const { page, reset } = output;
         this.#confirmOwn(page.messages);
         this.#updateLog({ type: 'replaced', page, reset });
+        this.#members.invalidate();
         if (reset || this.#announcedSeq === 0) this.#announcedSeq = page.seq;
         else this.#announce(page.messages);
         this.#resume(this.#log.turns);
@@ -557,6 +574,7 @@ export class ChatSession {
         this.#confirmOwn(messages);
         for (const { userId } of messages) if (userId !== null) this.#participants.endTyping(userId);
         this.#updateLog({ type: 'delivered', events });
+        this.#members.apply(events, this.#userId);
         this.#followTurns(events);
         this.#announce(messages);
         for (const { event, data } of events)
@@ -567,6 +585,7 @@ export class ChatSession {
         this.#resume(this.#log.turns);
         return;
       case 'skipped': {
+        this.#members.invalidate();
         const reason = output.error === null ? '' : `: ${output.error.message}`;
         this.#dependencies.report(`events of chat ${this.chatId} up to ${output.to} could not be fetched${reason}`);
       }
@@ -672,7 +691,7 @@ export class ChatSession {
   #updateSnapshot(): void {
     const before = this.#snapshot.value.messages;
     const { activity, error, active } = this.#feed.state;
-    const { loaded, confirmed, outgoing, turns, memberChanges, hasOlder, loadingOlder, olderError } = this.#log;
+    const { loaded, confirmed, outgoing, turns, hasOlder, loadingOlder, olderError } = this.#log;
     patch(this.#snapshot, {
       activeTurn: turns.find(({ status }) => status === 'streaming') ?? turns[0] ?? null,
       messages: sameEntries(before, confirmed, outgoing) ? before : [...confirmed, ...outgoing],
@@ -681,7 +700,6 @@ export class ChatSession {
       synced: isSynced(this.#feed.state),
       hasOlder,
       loadingOlder,
-      memberChanges,
     });
     this.#awaitEvents();
   }

@@ -37,7 +37,6 @@ beforeEach(() => {
     hasOlder: false,
     sendsAgainAt: null,
     loadingOlder: false,
-    memberChanges: 0,
     typingUsers: [],
     presence: { online: [], stale: true },
     setTyping: vi.fn(),
