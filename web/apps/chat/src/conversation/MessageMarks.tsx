@@ -63,7 +63,7 @@ export function MarkButtons({ message, mine, focused, onEdit }: Props) {
   if (!writes && !deletable) return null;
   const button = { type: 'button', className: 'link message__action', tabIndex: focused ? 0 : -1 } as const;
   return (
-    <div className="message__actions" data-open={open !== null}>
+    <div className="message__actions">
       {writes && (
         <>
           <button {...button} data-testid="react" aria-expanded={open === 'emoji'} onClick={() => toggle('emoji')}>
