@@ -43,7 +43,7 @@ export function Header(props: Props) {
       <h1 className="header__title" dir="auto" data-testid="chat-title">
         {title}
       </h1>
-      {chatId !== null && <PresenceMenu key={chatId} chatId={chatId} me={me} />}
+      {chatId !== null && <PresenceMenu key={`presence ${chatId}`} chatId={chatId} me={me} />}
       {chatId !== null && <MembersPanel key={`members ${chatId}`} chatId={chatId} me={me} />}
       <ConnectionIndicator state={connection} />
       {chatId !== null && <AiSettings key={`ai ${chatId}`} chatId={chatId} />}
