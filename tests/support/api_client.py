@@ -29,7 +29,7 @@ from roomcast.chat.sessions import Sessions
 from roomcast.chat.webhooks.managing import Webhooks
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.webhooks.http import HttpWebhookSender
-from support.backend import Backend, open_backend
+from support.backend import Backend, open_backend, personal_data
 
 AUTH = AuthOptions("s" * 32)
 
@@ -49,13 +49,14 @@ async def open_api(
     async with open_backend(directory, responder=responder, tracer=tracer) as backend:
         ended = EndedSessions()
         sender = HttpWebhookSender([ip_network("127.0.0.0/8")])
+        sessions = Sessions(backend.store.sessions, ended.add)
         services = ApiServices(
             backend.writer,
             backend.reader,
             backend.admissions,
             backend.turns,
             TurnFollower(backend.log, MemoryTurnStreams(backend.log), backend.store.chats, backend.store.turns),
-            Sessions(backend.store.sessions, ended.add),
+            sessions,
             ReadState(backend.store.chats),
             Feed(backend.store.feed),
             ChatSearch(backend.store.chats, backend.store.search),
@@ -65,6 +66,7 @@ async def open_api(
             default_responder=responder,
             tracer=tracer,
             webhooks=Webhooks(backend.store.webhooks, backend.store.feed, sender, SystemClock()),
+            personal=personal_data(backend, sessions),
         )
         transport = httpx.ASGITransport(app=create(services, options), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

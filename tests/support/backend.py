@@ -18,9 +18,12 @@ import pytest
 
 from roomcast.chat.admission import Admissions
 from roomcast.chat.commands import Command, NewChat, NewMessage
+from roomcast.chat.personal import PersonalData
 from roomcast.chat.ports import EventLog, Tracer, Writes
+from roomcast.chat.publishing import Publishing
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.sessions import Sessions
 from roomcast.chat.turns import Turns
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
@@ -103,6 +106,12 @@ async def open_backend(
             yield Backend(store, log, relay, writer, turns, reader, admissions)
         finally:
             await relay.stop()
+
+
+def personal_data(backend: Backend, sessions: Sessions) -> PersonalData:
+    """The use cases for the data of one user."""
+    store, publishing = backend.store, Publishing(backend.relay, None, lambda: None)
+    return PersonalData(store.personal, store.chats, publishing, backend.turns, sessions)
 
 
 def new_message(chat_id: str = "c", content: str = "hello", **changes: object) -> NewMessage:

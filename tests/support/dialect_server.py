@@ -25,7 +25,7 @@ from roomcast.chat.sessions import Sessions
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.realtime import ServeOptions, Site, serve
 from support.api_client import AUTH
-from support.backend import Backend, open_backend
+from support.backend import Backend, open_backend, personal_data
 
 
 class ScriptedFollower(TurnFollower):
@@ -109,6 +109,7 @@ async def open_dialects(
             Preferences(backend.store.chats),
             Devices(backend.store.pushes, None),
             verifier,
+            personal=personal_data(backend, sessions),
         )
         app = create_api(services, options)
         ready = asyncio.get_running_loop().create_future()

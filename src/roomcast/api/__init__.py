@@ -18,6 +18,7 @@ histogram.
 | ``member_routes`` | the endpoints for members, roles, mutes, bans and invite links |
 | ``sign_in_routes`` | sign-in by OpenID Connect, the session of a browser |
 | ``audit_routes`` | the audit log |
+| ``personal_routes`` | the endpoints that export and erase the data of a user |
 | ``session_routes`` | the caller, sign-out |
 | ``turn_routes`` | the endpoints of AI answers |
 | ``internal_routes`` | the endpoints for gateways |

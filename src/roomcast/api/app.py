@@ -33,6 +33,7 @@ from roomcast.api.middleware import Checks, RequestChecks
 from roomcast.api.notification_routes import notification_router
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
+from roomcast.api.personal_routes import personal_router
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response, rate_problem
 from roomcast.api.read_routes import read_router
 from roomcast.api.routes import router as public_router
@@ -51,6 +52,8 @@ from roomcast.chat.errors import (
     ChatExists,
     ChatNotFound,
     DeliveryNotFound,
+    ErasureNotFound,
+    ExportBusy,
     InviteNotFound,
     LastOwner,
     MemberNotFound,
@@ -106,6 +109,8 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     WebhookNotFound: (404, ErrorCode.WEBHOOK_NOT_FOUND),
     DeliveryNotFound: (404, ErrorCode.WEBHOOK_NOT_FOUND),
     TooManyWebhooks: (409, ErrorCode.TOO_MANY_ENTRIES),
+    ErasureNotFound: (404, ErrorCode.NOT_FOUND),
+    ExportBusy: (503, ErrorCode.UNAVAILABLE),
 }
 
 
@@ -219,6 +224,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         session_router,
         audit_router,
         webhook_router,
+        personal_router,
     )
     app = _application(services, options, *own, *sign_in, *dialects, public=True)
     app.state.streams = OpenStreams()

@@ -137,6 +137,14 @@ async def _events_sender(request: Request, _described: Annotated[object, Securit
     return caller
 
 
+async def _own(request: Request, _described: Annotated[object, Security(_SCHEME)]) -> Caller:
+    caller = await _authenticate(request, ServiceScope.ADMIN)
+    _charge(request, caller.restricted_user_id)
+    return caller
+
+
+#: A route parameter: the caller, a user or a service token with the scope ``admin``.
+OwnCaller = Annotated[Caller, Depends(_own)]
 #: A route parameter: the caller. A service token needs the scope ``read`` for GET, and ``write`` for other methods.
 CurrentCaller = Annotated[Caller, Depends(_caller)]
 #: A route parameter: the caller, which must have a service token with the scope ``admin``.

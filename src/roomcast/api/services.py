@@ -5,7 +5,7 @@ Layer: api.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from roomcast.auth.tokens import TokenVerifier
@@ -13,6 +13,7 @@ from roomcast.chat.admission import Admissions
 from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.notifications.preferences import Devices, Preferences
+from roomcast.chat.personal import PersonalData
 from roomcast.chat.ports import RateLimiter, Tracer
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
@@ -48,6 +49,7 @@ class ApiServices:
 
     Attributes:
         sessions: Ends access tokens before their expiry.
+        personal: Exports and erases the data of users.
         feed: Reads the events of all chats.
         verifier: Verifies access tokens; None: authentication is off.
         sign_in: Signs users in; None: the host application issues their tokens.
@@ -76,3 +78,4 @@ class ApiServices:
     limiter: RateLimiter | None = None
     push_key: str | None = None
     webhooks: Webhooks | None = None
+    personal: PersonalData = field(kw_only=True)

@@ -46,6 +46,8 @@ from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.moderation import Moderation
 from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.ports import Head, SystemClock, WebhookSender
+from roomcast.chat.personal import PersonalData
+from roomcast.chat.publishing import Publishing
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay, RelayOptions
@@ -217,6 +219,8 @@ def _build_backend(
         process.metrics.add(lambda: moderation_families(moderation))
     process.tasks.start("erasure of deleted chats", erase_deleted_chats(store.chats))
     sessions = _build_sessions(process, store)
+    personal = PersonalData(store.personal, store.chats, Publishing(relay, activity, wake_workers), turns, sessions)
+    process.tasks.start("erasure of personal data", personal.run())
     services = ApiServices(
         writer,
         ChatReader(store.chats),
@@ -236,6 +240,7 @@ def _build_backend(
         limiter=shared.limiter,
         push_key=None if vapid is None else vapid.public_key,
         webhooks=Webhooks(store.webhooks, store.feed, sender, SystemClock()),
+        personal=personal,
     )
     api = create_api(services, process.config.api)
     internal_api = create_internal_api(services, _internal_options(process), api.state.durations)

@@ -8,6 +8,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``commands`` | the commands that a store commits |
 | ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
 | ``moderation`` | asks the moderation hook, within limits of time and concurrency |
+| ``personal`` | use cases: export and erase the data of a user |
 | ``keeping`` | use cases: rename, archive and delete a chat |
 | ``search_terms`` | the terms of a text that a search finds, snippets |
 | ``searching`` | use case: search messages |

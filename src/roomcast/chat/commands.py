@@ -9,7 +9,7 @@ Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -468,6 +468,32 @@ class DeleteMessage(Command[Committed | None]):
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetUser(Command[tuple[StoredEvent, ...]]):
+    """Erases what a user has left in a chat. Returns the events, ascending.
+
+    The messages become deleted ones of the user ``alias``. A chat that is deleted or does not exist stays as it is.
+
+    Attributes:
+        user_id: The user.
+        messages: Messages of the user or answers to them, each by the id of one version; at most `MAX_FORGOTTEN`.
+        reactions: Messages with a reaction of the user, by place.
+        member: Whether the user is a member, which ends, also as the last owner and in a direct chat.
+
+    Raises:
+        AnswerActive: a message is being answered, or is an answer that is not finished; nothing is written.
+    """
+
+    alone: ClassVar[bool] = True
+    chat_id: str
+    user_id: str
+    alias: str
+    at: datetime
+    messages: tuple[str, ...] = ()
+    reactions: Mapping[int, str] = field(default_factory=dict)
+    member: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class React(Command[Committed | None]):
     """A user adds a reaction to a message, or takes it back. Returns None if that changes nothing.
 
@@ -605,3 +631,5 @@ MAX_INVITES = 100
 MAX_EMOJI = 20
 MAX_REACTIONS = 500
 MAX_PINS = 50
+#: Messages that one transaction erases, so that sends to the chat do not wait for long.
+MAX_FORGOTTEN = 100

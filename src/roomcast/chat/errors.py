@@ -23,6 +23,8 @@ The hierarchy::
     ├── TooManyMarks          the message has too many reactions, or the chat too many pins
     ├── MessageRefused        the moderation refuses the text
     ├── ModerationUnavailable the moderation gave no verdict; retry later
+    ├── ErasureNotFound       there is no such erasure
+    ├── ExportBusy            too many exports are running; retry later
     ├── AnswerActive          the chat is being answered, and may not be asked meanwhile
     ├── WebhookNotFound       the tenant has no such webhook
     ├── DeliveryNotFound      the webhook has no such dead event
@@ -72,6 +74,20 @@ class RightMissing(ChatError):
 
     def __init__(self, role: str, right: str) -> None:
         super().__init__(f"as {role} of this chat you may not {right}")
+
+
+class ErasureNotFound(ChatError):
+    """There is no such erasure."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no erasure with this id")
+
+
+class ExportBusy(ChatError):
+    """Too many exports are running."""
+
+    def __init__(self) -> None:
+        super().__init__("other exports are running; repeat the request")
 
 
 class Muted(ChatError):

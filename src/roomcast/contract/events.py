@@ -45,6 +45,7 @@ class EventType(StrEnum):
     CHAT_CHANGED = "chat-changed"
     CHAT_DELETED = "chat-deleted"
     MEMBER_UPDATED = "member-updated"
+    MESSAGES_ERASED = "messages-erased"
 
 
 class MemberRole(StrEnum):
@@ -293,6 +294,16 @@ class MessageDeleted(Stored):
     user_id: UserId | None
 
 
+class MessagesErased(Stored):
+    """``msgs-erased``: the messages at some places, in all their versions, have no text and no author any more.
+
+    Attributes:
+        places: Ascending, at most 500.
+    """
+
+    places: tuple[Seq, ...]
+
+
 class ReactionChange(Stored):
     """``reaction``: a user added a reaction to the message at a place, or took it back.
 
@@ -471,6 +482,7 @@ STORED_EVENTS: Final[dict[EventType, StoredEventKind]] = {
     EventType.CHAT_CHANGED: StoredEventKind("chat-changed", ChatChange),
     EventType.CHAT_DELETED: StoredEventKind("chat-deleted", ChatDeleted),
     EventType.MEMBER_UPDATED: StoredEventKind("member-updated", MemberUpdate),
+    EventType.MESSAGES_ERASED: StoredEventKind("msgs-erased", MessagesErased),
 }
 #: Every other event that the gateway emits: not stored, and without a seq of its own.
 EPHEMERAL_EVENTS: Final[dict[str, type[Output]]] = {

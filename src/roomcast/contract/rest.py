@@ -640,6 +640,22 @@ class LogOut(Input):
     everywhere: bool = False
 
 
+class Erasure(Output):
+    """The erasure of the data of a user.
+
+    Attributes:
+        id: Also replaces the id of the user where rows are kept.
+        requested_at: When it began.
+        done_at: When all data was erased; null: not yet.
+        erased: Rows that were deleted or changed so far.
+    """
+
+    id: str
+    requested_at: Timestamp
+    done_at: Timestamp | None
+    erased: int
+
+
 class Health(Output):
     """The response of ``GET /health``."""
 

@@ -15,6 +15,7 @@ May import: chat, contract, histogram.
 | ``pushes`` | `chat.ports.PushStore`: the devices that receive pushes |
 | ``searching`` | the index of the messages; indexes those of earlier versions |
 | ``search_batches`` | indexes the messages of earlier versions |
+| ``personal`` | the data of a user in all tables |
 | ``sessions`` | access tokens that were ended before their expiry |
 | ``webhooks`` | webhooks, and what they have not received |
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |

@@ -19,6 +19,7 @@ from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.pushes import SqlPushStore
+from roomcast.store.personal.erasing import SqlPersonalStore
 from roomcast.store.searching import SqlSearchStore
 from roomcast.store.sessions import SqlSessionStore
 from roomcast.store.turns import SqlTurnStore
@@ -38,6 +39,7 @@ class Store:
         search: The index of the messages.
         pushes: The devices that receive pushes.
         webhooks: Webhooks, and what they have not received.
+        personal: The data of one user.
     """
 
     chats: SqlChatStore
@@ -47,6 +49,7 @@ class Store:
     search: SqlSearchStore
     pushes: SqlPushStore
     webhooks: SqlWebhookStore
+    personal: SqlPersonalStore
     _database: Database
 
     @property
@@ -117,6 +120,7 @@ async def open_store(
                 SqlSearchStore(database, chats),
                 SqlPushStore(database, chats),
                 SqlWebhookStore(database, chats),
+                SqlPersonalStore(database, chats),
                 database,
             )
         finally:

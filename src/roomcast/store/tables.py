@@ -3,6 +3,8 @@
 Times are integers, milliseconds since 1970 in UTC: all databases sort them alike, and the wire format has the same
 resolution.
 
+Each table says in its ``info`` which columns name users; see `personal.columns`.
+
 Layer: store. Source: docs/design.md, "Events and seq"; docs/decisions/0001 for the epochs.
 """
 
@@ -29,6 +31,7 @@ from sqlalchemy import (
 
 from roomcast.contract.tenants import MAX_TENANT_CHARS
 from roomcast.contract.text import MAX_EPOCH_CHARS, MAX_ID_CHARS, MAX_TITLE_CHARS
+from roomcast.store.personal.columns import NOT_PERSONAL, Erase, personal
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -52,6 +55,7 @@ _AUTHORS = text("user_id IS NOT NULL")
 _ANSWERS = text("role = 'AI'")
 _OWNERS = text("role = 'owner'")
 _ALIVE = text("dead_at IS NULL")
+_UNFINISHED = text("user_id IS NOT NULL")
 
 epochs: Final = Table(
     "epochs",
@@ -61,6 +65,7 @@ epochs: Final = Table(
     Column("epoch", String(MAX_EPOCH_CHARS), nullable=False, unique=True),
     Column("started_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+    info=NOT_PERSONAL,
 )
 
 chats: Final = Table(
@@ -81,6 +86,7 @@ chats: Final = Table(
     Index("ix_chats_deleted", "id", sqlite_where=_DELETED, postgresql_where=_DELETED),
     # Lists chats by latest activity.
     Index("ix_chats_activity", "last_activity_at", "id"),
+    info=personal(direct=Erase.JSON),
 )
 
 events: Final = Table(
@@ -98,6 +104,7 @@ events: Final = Table(
     Column("position", BigInteger),
     Index("ix_events_unplaced", "chat_id", "seq", sqlite_where=_UNPLACED, postgresql_where=_UNPLACED),
     Index("uq_events_position", "position", unique=True, sqlite_where=_PLACED, postgresql_where=_PLACED),
+    info=personal(payload=Erase.PAYLOAD, exported=False),
 )
 
 # One row: the last position. Its lock orders the processes that assign positions.
@@ -106,6 +113,7 @@ feed_head: Final = Table(
     METADATA,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("position", BigInteger, nullable=False),
+    info=NOT_PERSONAL,
 )
 
 messages: Final = Table(
@@ -141,6 +149,7 @@ messages: Final = Table(
     UniqueConstraint("chat_id", "place", "version"),
     # Makes sends idempotent. NULLs do not conflict with each other.
     UniqueConstraint("chat_id", "client_msg_id"),
+    info=personal(user_id=Erase.FORGET, order=("chat_id", "place", "version")),
 )
 
 members: Final = Table(
@@ -156,6 +165,7 @@ members: Final = Table(
     Index("ix_members_user_id", "user_id", "chat_id"),
     # Finds the owners of a chat.
     Index("ix_members_owners", "chat_id", "user_id", sqlite_where=_OWNERS, postgresql_where=_OWNERS),
+    info=personal(user_id=Erase.FORGET),
 )
 
 # Users that may not become members.
@@ -168,6 +178,7 @@ bans: Final = Table(
     Column("banned_at", BigInteger, nullable=False),
     # NULL: until the ban is ended.
     Column("until", BigInteger),
+    info=personal(user_id=Erase.ROW, actor_id=Erase.ALIAS),
 )
 
 # What former members get back with their membership: a mute, the role of a reader.
@@ -196,6 +207,7 @@ invites: Final = Table(
     Column("uses", Integer, nullable=False),
     # Finds the chat of a link.
     Index("ix_invites_id", "id", unique=True),
+    info=personal(actor_id=Erase.ALIAS),
 )
 
 # One direct chat for each two users, the lesser one first.
@@ -205,6 +217,7 @@ direct_chats: Final = Table(
     Column("first_id", _ID, primary_key=True),
     Column("second_id", _ID, primary_key=True),
     Column("chat_id", _ID, nullable=False),
+    info=personal(first_id=Erase.ROW, second_id=Erase.ROW),
 )
 
 reactions: Final = Table(
@@ -214,6 +227,7 @@ reactions: Final = Table(
     Column("place", BigInteger, primary_key=True),
     # A JSON object: the users by emoji, in the order of their reactions.
     Column("users", Text, nullable=False),
+    info=personal(users=Erase.FORGET),
 )
 
 pins: Final = Table(
@@ -222,6 +236,7 @@ pins: Final = Table(
     Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
     Column("place", BigInteger, primary_key=True),
     Column("pinned_at", BigInteger, nullable=False),
+    info=NOT_PERSONAL,
 )
 
 # The ids of the events that applications stored: a repeat stores nothing.
@@ -231,6 +246,7 @@ custom_events: Final = Table(
     Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
     Column("id", _ID, primary_key=True),
     Column("seq", BigInteger, nullable=False),
+    info=NOT_PERSONAL,
 )
 
 # Up to where each user has read a chat. A member has a row from its addition on.
@@ -240,6 +256,7 @@ reads: Final = Table(
     Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
     Column("user_id", _ID, primary_key=True),
     Column("seq", BigInteger, nullable=False),
+    info=personal(user_id=Erase.ROW),
 )
 
 # What notifies a user of a chat, if other than by default.
@@ -294,6 +311,7 @@ mentions: Final = Table(
     Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
     Column("user_id", _ID, primary_key=True),
     Column("place", BigInteger, primary_key=True),
+    info=personal(user_id=Erase.ROW),
 )
 
 # The searchable messages: those with a text that is not deleted, by their places.
@@ -313,8 +331,8 @@ search_entries: Final = Table(
     # terms, of which SQLAlchemy knows nothing.
     Column("terms", Text, nullable=False),
     UniqueConstraint("chat_id", "place"),
-    # Rules read and write the rows by this key.
-    info={"key": ("chat_id", "place")},
+    # Rules read and write the rows by this key. The terms go with the text of the message.
+    info={"key": ("chat_id", "place"), **NOT_PERSONAL},
 )
 
 # While messages of earlier versions of roomcast are being indexed, one row.
@@ -323,6 +341,7 @@ search_backlog: Final = Table(
     METADATA,
     # Messages with smaller ids are not indexed yet.
     Column("below", _ID, primary_key=True),
+    info=NOT_PERSONAL,
 )
 
 additions: Final = Table(
@@ -332,6 +351,7 @@ additions: Final = Table(
     Column("actor_id", _ID, primary_key=True),
     Column("user_id", _ID, primary_key=True),
     Column("full_at", BigInteger, nullable=False),
+    info=personal(actor_id=Erase.ROW, user_id=Erase.ROW),
 )
 
 # Administrative acts. Rows are only added.
@@ -350,6 +370,7 @@ audit: Final = Table(
     Index("ix_audit_chat", "chat_id", "id"),
     Index("ix_audit_actor", "actor_id", "id"),
     sqlite_autoincrement=True,
+    info=personal(actor_id=Erase.ALIAS, object_id=Erase.ALIAS),
 )
 
 outbox: Final = Table(
@@ -357,6 +378,7 @@ outbox: Final = Table(
     METADATA,
     Column("chat_id", _ID, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
+    info=NOT_PERSONAL,
 )
 
 # Access tokens that were ended before their expiry.
@@ -370,6 +392,7 @@ ended_sessions: Final = Table(
     Column("expires_at", BigInteger, nullable=False),
     Index("ix_ended_sessions_ended_at", "ended_at"),
     Index("ix_ended_sessions_expires_at", "expires_at"),
+    info=personal(key=Erase.EXPIRES),
 )
 
 # Requests of `chat.webhooks.managing` change them; the worker that has the lease sends for them.
@@ -453,4 +476,26 @@ turns: Final = Table(
     Index("ix_turns_queue", "status", "lease_until"),
     # Finds the unfinished turns of a chat; an earlier one blocks later ones.
     Index("ix_turns_chat", "chat_id", "status", "seq"),
+    info=NOT_PERSONAL,
+)
+
+# The erasures of the data of users.
+erasures: Final = Table(
+    "erasures",
+    METADATA,
+    # Also the alias that replaces the user's id where rows are kept.
+    Column("id", _ID, primary_key=True),
+    # NULL once it is done.
+    Column("user_id", _ID),
+    Column("requested_at", BigInteger, nullable=False),
+    Column("done_at", BigInteger),
+    # Up to where the tables are read; see `personal.pages`.
+    Column("position", Text),
+    # Rows that were deleted or changed.
+    Column("erased", BigInteger, nullable=False),
+    # Until when a process works on it.
+    Column("lease_until", BigInteger, nullable=False),
+    # Finds what is left to do, and the erasure of a user.
+    Index("uq_erasures_user_id", "user_id", unique=True, sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
+    info=personal(user_id=Erase.EXPIRES, exported=False),
 )

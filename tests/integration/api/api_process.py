@@ -17,6 +17,8 @@ from roomcast.chat.admission import Admissions
 from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.notifications.preferences import Devices, Preferences
+from roomcast.chat.personal import PersonalData
+from roomcast.chat.publishing import Publishing
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
 from roomcast.chat.relay import Relay
@@ -35,19 +37,22 @@ async def main(url: str) -> None:
         log = MemoryEventLog()
         relay = Relay(store.chats, log)
         await relay.start()
+        turns, sessions = Turns(store.turns, relay, log), Sessions(store.sessions, lambda _ended: None)
+        publishing = Publishing(relay, None, lambda: None)
         app = create_api(
             ApiServices(
                 ChatWriter(store.chats, relay),
                 ChatReader(store.chats),
                 Admissions(store.chats, relay),
-                Turns(store.turns, relay, log),
+                turns,
                 TurnFollower(log, MemoryTurnStreams(log), store.chats, store.turns),
-                Sessions(store.sessions, lambda _ended: None),
+                sessions,
                 ReadState(store.chats),
                 Feed(store.feed),
                 ChatSearch(store.chats, store.search),
                 Preferences(store.chats),
                 Devices(store.pushes, None),
+                personal=PersonalData(store.personal, store.chats, publishing, turns, sessions),
             )
         )
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))

@@ -55,7 +55,7 @@ def lines() -> Iterator[Lines]:
 def client() -> httpx.AsyncClient:
     # Without use cases, every route fails with an AttributeError: the 500 of these tests.
     app = create_api(
-        ApiServices(*[None] * 11),
+        ApiServices(*[None] * 11, personal=None),
         ApiOptions(allowed_origins=["https://page.example"]),
     )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.7", 4000))

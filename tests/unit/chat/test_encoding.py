@@ -78,6 +78,7 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     EventType.MESSAGE_DELETED: {"place": 7, "message_id": "m", "user_id": "u"},
     EventType.REACTION_CHANGED: {"place": 7, "message_id": "m", "emoji": "👍", "added": True, "user_id": "u"},
     EventType.MEMBER_UPDATED: {"user_id": "u", "role": MemberRole.OWNER, "muted_until": START, "actor_id": None},
+    EventType.MESSAGES_ERASED: {"places": (7, 8)},
     EventType.PIN_CHANGED: {"place": 7, "message_id": "m", "pinned": True, "user_id": None},
     EventType.CUSTOM: {"id": "e-1", "name": "order.shipped", "data": {"count": 2, "tags": ["é"]}},
 }

@@ -29,6 +29,7 @@ from roomcast.chat.commands import (
     DeleteChat,
     DeleteMessage,
     EndTurn,
+    ForgetUser,
     MarkPublished,
     MarkRead,
     MemberAction,
@@ -46,6 +47,7 @@ from roomcast.chat.commands import (
 )
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter
+from roomcast.chat.ports.personal import Erasure
 from roomcast.chat.search_terms import parse_query
 from roomcast.chat.webhooks.model import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.cursor import Cursor
@@ -55,6 +57,7 @@ from roomcast.store import chats as chat_queries
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.searching import RECENT, SqlSearchStore
+from roomcast.store.rows import from_ms
 from roomcast.store.tables import METADATA
 from support.backend import START, fresh_database, new_message
 from support.postgres_server import PostgresServer
@@ -200,9 +203,26 @@ async def _end(store: Store) -> None:
     for archived in (True, False):
         await store.chats.commit(ChangeChat("c", START, archived=archived))
         await store.chats.chats(10, None, "ann", archived=True)
+    await exercise_personal(store)
     await store.chats.commit(DeleteChat("c", START))
     while await store.chats.erase_deleted(500):
         pass
+
+
+async def exercise_personal(store: Store) -> None:
+    """Finds and erases the data of a user."""
+    await store.personal.request_erasure(Erasure("erased-1", "bob", START))
+    erasure = await store.personal.claim_erasure(from_ms(1), START)
+    assert erasure is not None
+    for alias in (None, erasure.id):
+        position: str | None = None
+        while (page := await store.personal.page("bob", alias, position)).next is not None:
+            await store.personal.erase(erasure, page, 0, START)
+            position = page.next
+    await store.personal.page("acme\x1fbob", None, json.dumps(["events"]))
+    await store.chats.commit(ForgetUser("c", "bob", erasure.id, START, member=True))
+    await store.personal.erasure(erasure.id)
+    await store.personal.finish_erasure(erasure, START)
 
 
 async def exercise_integration(store: Store) -> None:
@@ -352,6 +372,8 @@ POPULATE = """
     INSERT INTO search_entries (chat_id, place, terms)
         SELECT chat_id, place, '#' || md5(chat_id) || ' word' || place || ' ' || md5(id) FROM messages
         WHERE id LIKE chat_id || '-%';
+    INSERT INTO erasures (id, user_id, requested_at, erased, lease_until)
+        SELECT 'erased-' || n, CASE WHEN n % 50 = 0 THEN 'user-' || n END, 0, 0, 0 FROM generate_series(2, 5000) n;
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     INSERT INTO webhooks (id, tenant, url, active, secret, old_until, position, since, generation, lease_until,

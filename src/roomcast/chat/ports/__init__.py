@@ -10,6 +10,7 @@ May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_term
 | ``limiter`` | rate limits of users, chats and addresses |
 | ``log`` | the ordered log of each chat and its live feed |
 | ``moderator`` | decides what happens to a text before it is stored |
+| ``personal`` | the data of one user in the whole database |
 | ``presence`` | the presence board: the users online per chat |
 | ``push`` | devices and push services |
 | ``responder`` | answers USER messages |

@@ -187,9 +187,9 @@ class Recorder:
         if message.content or message.version > 1:
             self._index(message, message.content)
 
-    def erase(self, message: StoredMessage, at: datetime) -> None:
-        """Erase the text of one version of a message, also in the event that wrote it."""
-        self._change_message(message.id, content="", parts=None, deleted_at=to_ms(at))
+    def erase(self, message: StoredMessage, at: datetime, **columns: Any) -> None:
+        """Erase the text of one version of a message, also in the event that wrote it; and change other columns."""
+        self._change_message(message.id, content="", parts=None, deleted_at=to_ms(at), **columns)
         self._index(message, "")
         if not message.content and not message.parts:
             return  # an answer without a text: its event is a status

@@ -19,6 +19,7 @@ from roomcast.chat.commands import (
     DeleteChat,
     DeleteMessage,
     EndTurn,
+    ForgetUser,
     MarkPublished,
     MarkRead,
     NewChat,
@@ -39,6 +40,7 @@ from roomcast.chat.commands import (
 from roomcast.store.rules import (
     chats,
     custom_events,
+    forgetting,
     invites,
     marks,
     members,
@@ -65,6 +67,7 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     RevokeInvite: Rule(invites.needs_revoke, invites.revoke),
     AcceptInvite: Rule(invites.needs_accept, invites.accept),
     DeleteMessage: Rule(marks.needs, marks.delete, marks.follow),
+    ForgetUser: Rule(forgetting.needs, forgetting.forget),
     React: Rule(marks.needs, marks.react, marks.follow),
     Pin: Rule(marks.needs, marks.pin, marks.follow),
     MarkRead: Rule(reads.needs, reads.mark, reads.follow),

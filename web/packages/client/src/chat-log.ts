@@ -153,6 +153,8 @@ interface Draft {
   turns: readonly Turn[];
 }
 
+const ERASED = { content: '', parts: null, deleted: true, reactions: [], pinned: false };
+
 /** What each stored event changes. A type that is missing here is an error of the compiler. */
 const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: StoredEvents[Name]) => void } = {
   'new-msg': (draft, message) => {
@@ -166,8 +168,10 @@ const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: Store
   },
   'ai-tool': () => undefined,
   'msg-deleted': (draft, { place }) => {
-    const erased = { content: '', parts: null, deleted: true, reactions: [], pinned: false };
-    change(draft, place, () => erased);
+    change(draft, place, () => ERASED);
+  },
+  'msgs-erased': (draft, { places }) => {
+    for (const place of places) change(draft, place, () => ERASED);
   },
   reaction: (draft, { place, ...reaction }) => {
     change(draft, place, ({ reactions }) => ({ reactions: withReaction(reactions, reaction) }));

@@ -63,6 +63,11 @@ test('a deleted message has neither text nor marks', () => {
   expect([entry?.content, entry?.deleted, entry?.pinned]).toEqual(['', true, false]);
 });
 
+test('erased messages have no text, whichever of them are loaded', () => {
+  const entry = after(loaded({ pinned: true }), event('msgs-erased', { places: [1, 5] }));
+  expect([entry?.content, entry?.deleted, entry?.pinned]).toEqual(['', true, false]);
+});
+
 test('a pin is set and removed; an event of a place that is not loaded changes nothing', () => {
   expect(after(loaded(), event('pin', { pinned: true }))?.pinned).toBe(true);
   expect(after(loaded({ pinned: true }), event('pin', { pinned: false }))?.pinned).toBe(false);

@@ -91,6 +91,7 @@ export interface Contract {
   Cursor: Cursor;
   CustomEvent: CustomEvent;
   EditMessage: EditMessage;
+  Erasure: Erasure;
   ErrorCode: ErrorCode;
   EventPage: EventPage;
   FeedPage: FeedPage;
@@ -119,6 +120,7 @@ export interface Contract {
   MessageList: MessageList;
   MessagePage: MessagePage;
   MessageVersions: MessageVersions;
+  MessagesErased: MessagesErased;
   NewCustomEvent: NewCustomEvent;
   NewInvite: NewInvite;
   NotificationDefault: NotificationDefault;
@@ -729,6 +731,21 @@ export interface EditMessage {
   clientMsgId?: string | null;
 }
 /**
+ * The erasure of the data of a user.
+ *
+ * Attributes:
+ *     id: Also replaces the id of the user where rows are kept.
+ *     requested_at: When it began.
+ *     done_at: When all data was erased; null: not yet.
+ *     erased: Rows that were deleted or changed so far.
+ */
+export interface Erasure {
+  id: string;
+  requestedAt: string;
+  doneAt: string | null;
+  erased: number;
+}
+/**
  * The response of ``GET /api/chats/{id}/events``: ascending by seq.
  *
  * Attributes:
@@ -995,6 +1012,19 @@ export interface MessagePage {
  */
 export interface MessageVersions {
   versions: Message[];
+}
+/**
+ * ``msgs-erased``: the messages at some places, in all their versions, have no text and no author any more.
+ *
+ * Attributes:
+ *     places: Ascending, at most 500.
+ */
+export interface MessagesErased {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  places: number[];
 }
 /**
  * One event of an application.
@@ -1274,6 +1304,7 @@ export interface ServerToClientEvents {
   'chat-changed': ChatChange;
   'chat-deleted': ChatDeleted;
   'member-updated': MemberUpdate;
+  'msgs-erased': MessagesErased;
   resync: Resync;
   typing: Typing;
   presence: Presence;
@@ -1326,6 +1357,7 @@ export interface StoredEvents {
   'chat-changed': ChatChange;
   'chat-deleted': ChatDeleted;
   'member-updated': MemberUpdate;
+  'msgs-erased': MessagesErased;
 }
 /**
  * The body of ``PATCH /api/chats/{id}/members/{userId}``: a new role, a mute, or both.

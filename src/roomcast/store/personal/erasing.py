@@ -1,0 +1,115 @@
+"""The implementation of `chat.ports.PersonalStore`.
+
+Layer: store.personal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from roomcast.chat.ports.personal import Erasure, PersonalPage
+from roomcast.store.batch import CustomWrite
+from roomcast.store.database import Database
+from roomcast.store.personal.pages import Found, find
+from roomcast.store.rows import AnyRow, from_ms, maybe_time, to_ms
+from roomcast.store.tables import ended_sessions, erasures
+from roomcast.store.writer import Writer
+
+_OF_USER: Final = select(erasures).where(erasures.c.user_id == bindparam("user"))
+# One process works on an erasure; others skip it.
+_CLAIMABLE: Final = (
+    select(erasures)
+    .where(erasures.c.user_id.is_not(None), erasures.c.lease_until < bindparam("now"))
+    .order_by(erasures.c.user_id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_THIS: Final = update(erasures).where(erasures.c.id == bindparam("this"))
+_EXPIRED: Final = delete(ended_sessions).where(ended_sessions.c.expires_at < bindparam("now"))
+
+
+class SqlPersonalStore:
+    """See `chat.ports.PersonalStore` for what each method guarantees.
+
+    Args:
+        database: An open database.
+        writer: The writer of this database.
+    """
+
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._database = database
+        self._writer = writer
+
+    async def page(self, user_id: str, alias: str | None, position: str | None) -> PersonalPage:
+        """See the port."""
+        return await find(self._database, user_id, alias, position)
+
+    async def request_erasure(self, erasure: Erasure) -> Erasure:
+        """See the port."""
+
+        def write(connection: Connection) -> Erasure:
+            values = {
+                "id": erasure.id,
+                "user_id": erasure.user_id,
+                "requested_at": to_ms(erasure.requested_at),
+                "erased": 0,
+                "lease_until": 0,
+            }
+            kind = postgresql if connection.dialect.name == "postgresql" else sqlite
+            connection.execute(kind.insert(erasures).values(values).on_conflict_do_nothing())
+            return _to_erasure(connection.execute(_OF_USER, {"user": erasure.user_id}).one())
+
+        return await self._writer.commit(CustomWrite(write))
+
+    async def erasure(self, erasure_id: str) -> Erasure | None:
+        """See the port."""
+        rows = await self._database.fetch(select(erasures).where(erasures.c.id == erasure_id))
+        return _to_erasure(rows[0]) if rows else None
+
+    async def claim_erasure(self, now: datetime, lease_until: datetime) -> Erasure | None:
+        """See the port."""
+
+        def claim(connection: Connection) -> Erasure | None:
+            connection.execute(_EXPIRED, {"now": to_ms(now)})
+            found = connection.execute(_CLAIMABLE, {"now": to_ms(now)}).one_or_none()
+            if found is None:
+                return None
+            connection.execute(_THIS.values(lease_until=to_ms(lease_until)), {"this": found.id})
+            return _to_erasure(found)
+
+        return await self._writer.commit(CustomWrite(claim))
+
+    async def erase(self, erasure: Erasure, page: PersonalPage, erased: int, lease_until: datetime) -> None:
+        """See the port."""
+
+        def erase(connection: Connection) -> None:
+            for found in page.rows:
+                _change(connection, found)
+            changed = {"position": page.next, "erased": erasures.c.erased + erased, "lease_until": to_ms(lease_until)}
+            connection.execute(_THIS.values(changed), {"this": erasure.id})
+
+        await self._writer.commit(CustomWrite(erase))
+
+    async def finish_erasure(self, erasure: Erasure, now: datetime) -> None:
+        """See the port."""
+        done: Mapping[str, Any] = {"user_id": None, "position": None, "done_at": to_ms(now)}
+        statement = _THIS.values(done)
+        await self._writer.commit(CustomWrite(lambda connection: connection.execute(statement, {"this": erasure.id})))
+
+
+def _change(connection: Connection, found: Found) -> None:
+    keys = dict(zip(found.table.primary_key, found.key, strict=True))
+    this = [column == value for column, value in keys.items()]
+    if found.changes:
+        connection.execute(update(found.table).where(*this).values(found.changes))
+    else:
+        connection.execute(delete(found.table).where(*this))
+
+
+def _to_erasure(row: AnyRow) -> Erasure:
+    return Erasure(row.id, row.user_id, from_ms(row.requested_at), maybe_time(row.done_at), row.position, row.erased)
