@@ -23,6 +23,7 @@ from roomcast.chat.moderation import ModerationLimits, WhenAway
 from roomcast.chat.notifications.endpoints import EndpointRules, Network
 from roomcast.chat.rates import RateLimits
 from roomcast.gateway.connection_limits import OpenConnectionLimits
+from roomcast.contract.text import MAX_RETENTION_DAYS
 from roomcast.moderation.options import ModerationOptions
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.push.options import PushOptions
@@ -150,6 +151,7 @@ VARIABLES: Final = (
     "ROOMCAST_WORKER_TURNS",
     "ROOMCAST_ADD_LIMIT_SAME_USER",
     "ROOMCAST_ADD_LIMIT_ALL_USERS",
+    "ROOMCAST_RETENTION_DAYS",
     "ROOMCAST_LIMIT_MESSAGES",
     "ROOMCAST_LIMIT_BYTES",
     "ROOMCAST_LIMIT_CHAT_MESSAGES",
@@ -239,6 +241,8 @@ class Settings:
         worker_turns: ``ROOMCAST_WORKER_TURNS``: maximum number of turns that a worker answers at the same time.
         additions: ``ROOMCAST_ADD_LIMIT_SAME_USER``, ``ROOMCAST_ADD_LIMIT_ALL_USERS``: how often per day a user may add
             one and the same other user to chats, and all other users together; 0: no limit.
+        retention_days: ``ROOMCAST_RETENTION_DAYS``: after how many days messages are deleted, in chats that do not say
+            it; 0: never.
         rate_limits: ``ROOMCAST_LIMIT_…``: limits per minute of what users, addresses and chats do; 0: no limit.
         open_limits: ``ROOMCAST_LIMIT_OPEN_CONNECTIONS``, ``ROOMCAST_LIMIT_OPEN_ADDRESS_CONNECTIONS``: connections of
             a user and of an address that are open at once in a gateway process; 0: no limit.
@@ -288,6 +292,7 @@ class Settings:
     worker: bool = True
     worker_turns: int = DEFAULT_WORKER_TURNS
     additions: AdditionLimits = field(default_factory=AdditionLimits)
+    retention_days: int = 0
     rate_limits: RateLimits = field(default_factory=RateLimits)
     open_limits: OpenConnectionLimits = field(default_factory=OpenConnectionLimits)
     moderation: ModerationOptions | None = None
@@ -346,6 +351,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         worker=read_choice(environ, "ROOMCAST_WORKER", ("on", "off"), "on") == "on",
         worker_turns=read_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
         additions=_additions(environ),
+        retention_days=read_count(environ, "ROOMCAST_RETENTION_DAYS", 0, most=MAX_RETENTION_DAYS),
         rate_limits=_rate_limits(environ),
         open_limits=_open_limits(environ),
         moderation=_moderation(environ),

@@ -114,6 +114,7 @@ async def _command(store: Store, right: Right, user: str) -> Command[Any]:
         Right.CHANGE_AI: ChangeAi("c", ChatAi(answers="never"), user),
         Right.RENAME_CHAT: ChangeChat("c", START, title="new", renames=True, member=user),
         Right.ARCHIVE_CHAT: ChangeChat("c", START, archived=True, member=user),
+        Right.CHANGE_RETENTION: ChangeChat("c", START, retention_days=9, retains=True, member=user),
         Right.DELETE_CHAT: DeleteChat("c", START, user),
     }
     return commands[right]

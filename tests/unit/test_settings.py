@@ -381,6 +381,7 @@ def test_the_error_of_a_password_in_a_url_hides_it() -> None:
         # One chat may be created with more members: the answer would be 429 each time.
         *(("ROOMCAST_LIMIT_MESSAGES", value) for value in ("-1", "off", "1.5", "1000000000")),
         ("ROOMCAST_ADD_LIMIT_ALL_USERS", "255"),
+        ("ROOMCAST_RETENTION_DAYS", "3651"),
     ],
 )
 def test_the_error_of_an_invalid_choice_lists_the_choices(name, value) -> None:

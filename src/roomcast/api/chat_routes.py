@@ -51,3 +51,12 @@ async def delete_chat(request: Request, caller: CurrentCaller, chat_id: ChatId) 
     """Delete a chat with its members, messages and events. Its id is not used again."""
     await services_of(request).writer.keeping.delete(caller, chat_id, trace_of(request))
     return Response(status_code=204)
+
+
+@chat_router.put(_CHAT + "/retention", status_code=204)
+async def change_retention(
+    request: Request, caller: CurrentCaller, chat_id: ChatId, command: rest.ChangeRetention
+) -> Response:
+    """Change after how many days the chat deletes its messages, also the present ones. A repeat changes nothing."""
+    await services_of(request).writer.keeping.retain(caller, chat_id, command.days, trace_of(request))
+    return Response(status_code=204)

@@ -124,6 +124,7 @@ def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
         ),
         archived=chat.state is ChatState.ARCHIVED,
         direct=chat.direct,
+        retention_days=chat.retention_days,
     )
 
 

@@ -41,7 +41,7 @@ from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, Muted, NotAMember, RightMissing, StoreUnavailable, TurnNotFound
 from roomcast.chat.feed import Feed
 from roomcast.chat.following import TurnFollower
-from roomcast.chat.keeping import erase_deleted_chats
+from roomcast.chat.keeping import erase_deleted_chats, expire_messages
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.moderation import Moderation
 from roomcast.chat.notifications.preferences import Devices, Preferences
@@ -218,6 +218,7 @@ def _build_backend(
     if moderation is not None:
         process.metrics.add(lambda: moderation_families(moderation))
     process.tasks.start("erasure of deleted chats", erase_deleted_chats(store.chats))
+    process.tasks.start("deletion of old messages", expire_messages(writer.keeping, settings.retention_days))
     sessions = _build_sessions(process, store)
     personal = PersonalData(store.personal, store.chats, Publishing(relay, activity, wake_workers), turns, sessions)
     process.tasks.start("erasure of personal data", personal.run())

@@ -239,11 +239,12 @@ class ChangeAi(Command[None]):
 
 @dataclass(frozen=True, slots=True)
 class ChangeChat(Command[Committed | None]):
-    """Renames a chat, archives it, or takes it back. Returns None if that changes nothing.
+    """Renames a chat, archives it or takes it back, or changes its retention. Returns None if that changes nothing.
 
     Attributes:
         title: The new title, if ``renames``; None: no title.
         archived: Whether the chat is archived from now on; None: as before.
+        retention_days: After how many days messages are deleted, if ``retains``; see `StoredChat`.
         member: As in `NewMessage`.
 
     Raises:
@@ -259,6 +260,8 @@ class ChangeChat(Command[Committed | None]):
     archived: bool | None = None
     member: str | None = None
     trace: str | None = None
+    retention_days: int | None = None
+    retains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,6 +468,23 @@ class DeleteMessage(Command[Committed | None]):
     at: datetime
     member: str | None = None
     trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireMessages(Command[StoredEvent | None]):
+    """Deletes the oldest messages of a chat: their rows, and their texts in the events. None: there are none.
+
+    Attributes:
+        messages: The first messages of the chat, each by the id of one version; at most `MAX_FORGOTTEN`.
+
+    Raises:
+        AnswerActive: the chat is being answered; nothing is written.
+    """
+
+    alone: ClassVar[bool] = True
+    chat_id: str
+    messages: tuple[str, ...]
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

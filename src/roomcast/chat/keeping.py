@@ -1,4 +1,4 @@
-"""The use cases that keep a chat in order: rename, archive, delete, and open the direct chat of two users.
+"""The use cases that keep a chat in order: rename, archive, delete, delete old messages, open a direct chat.
 
 Layer: chat.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import datetime, timedelta
 
+from roomcast.backoff import jittered
 from roomcast.chat.additions import AdditionLimits
-from roomcast.chat.commands import ChangeChat, Command, DeleteChat, OpenDirect
-from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreUnavailable
+from roomcast.chat.commands import MAX_FORGOTTEN, ChangeChat, Command, DeleteChat, ExpireMessages, OpenDirect
+from roomcast.chat.errors import AnswerActive, ChatNotFound, NotAllowed, NotAMember, StoreUnavailable
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import Caller, Committed
-from roomcast.chat.ports import ChatStore, Clock, SystemClock, Writes
+from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.publishing import Publishing
 from roomcast.contract.tenants import qualify
 
@@ -23,6 +25,12 @@ logger = logging.getLogger(__name__)
 ERASED_AT_ONCE = 500
 #: Time between two looks for deleted chats, in seconds.
 LOOK_EVERY_S = 5.0
+#: Time between two looks for messages to delete, in seconds: a message is kept for at most so much longer.
+EXPIRE_EVERY_S = 300.0
+#: Time between two steps of it, in seconds, in which other writes have the database.
+EXPIRY_PAUSE_S = 0.01
+#: Chats that one query looks at.
+CHATS_AT_ONCE = 500
 
 
 class Keeping:
@@ -38,7 +46,7 @@ class Keeping:
         StoreUnavailable: the change may or may not have been made; repeat it.
     """
 
-    def __init__(self, store: Writes, publishing: Publishing, clock: Clock | None = None) -> None:
+    def __init__(self, store: ChatStore, publishing: Publishing, clock: Clock | None = None) -> None:
         self._store = store
         self._publishing = publishing
         self._clock = clock or SystemClock()
@@ -81,6 +89,47 @@ class Keeping:
         change = ChangeChat(chat_id, self._clock.now(), archived=archived, member=member, trace=trace)
         return await self._commit(caller, change, chat_id)
 
+    async def retain(self, caller: Caller, chat_id: str, days: int | None, trace: str | None = None) -> bool:
+        """Change after how many days a chat deletes its messages; 0: never; None: as the deployment says.
+
+        Raises:
+            RightMissing: the caller is no owner.
+        """
+        member, at = caller.restricted_user_id, self._clock.now()
+        change = ChangeChat(chat_id, at, retention_days=days, retains=True, member=member, trace=trace)
+        return await self._commit(caller, change, chat_id)
+
+    async def expire_messages(self, default_days: int) -> None:
+        """Delete all messages that are older than their chats keep them.
+
+        Args:
+            default_days: For chats without a setting of their own; 0: they keep messages.
+
+        Raises:
+            StoreUnavailable: the next call goes on.
+        """
+        now, after = self._clock.now(), ""
+        while chats := await self._store.aging(after, CHATS_AT_ONCE):
+            for chat in chats:
+                days = default_days if chat.retention_days is None else chat.retention_days
+                before = now - timedelta(days=days)
+                if days and chat.oldest is not None and chat.oldest < before:
+                    await self._expire(chat.id, before)
+            after = chats[-1].id
+            await asyncio.sleep(EXPIRY_PAUSE_S)
+
+    async def _expire(self, chat_id: str, before: datetime) -> None:
+        while messages := await self._store.oldest(chat_id, before, MAX_FORGOTTEN):
+            command = ExpireMessages(chat_id, tuple(messages), self._clock.now())
+            try:
+                event = await self._publishing.commit(self._store.commit(command))
+            except AnswerActive:
+                return  # the next round
+            if event is None:
+                return
+            self._publishing.publish((event,), None)
+            await asyncio.sleep(EXPIRY_PAUSE_S)
+
     async def delete(self, caller: Caller, chat_id: str, trace: str | None = None) -> None:
         """Delete a chat. Its messages are erased soon after; see `erase_deleted_chats`."""
         command = DeleteChat(chat_id, self._clock.now(), caller.restricted_user_id, trace)
@@ -97,6 +146,16 @@ class Keeping:
             return False
         self._publishing.publish(committed.events, caller.restricted_user_id)
         return True
+
+
+async def expire_messages(keeping: Keeping, default_days: int, *, pause_s: float = EXPIRE_EVERY_S) -> None:
+    """Delete the messages that chats no longer keep, until cancelled."""
+    while True:
+        try:
+            await keeping.expire_messages(default_days)
+        except StoreUnavailable as error:
+            logger.debug("old messages are deleted later", extra={"error": repr(error)})
+        await asyncio.sleep(jittered(pause_s))
 
 
 async def erase_deleted_chats(store: ChatStore, *, pause_s: float = LOOK_EVERY_S) -> None:

@@ -89,6 +89,7 @@ class StoredChat:
         last_seq: Seq of its last event; 0 if it has no events.
         last_message: Its newest message; None if it has none. Set by the reads of a `ports.ChatStore` only.
         state: None while members write to it. A deleted chat keeps its row, so that its id is not used again.
+        retention_days: After how many days messages are deleted; 0: never; None: as the deployment says.
         direct: The two users of a direct chat, which stay its only members; None: it is none.
         preview: The beginning of the newest message.
         unread: The unread messages of a user, at most `MAX_UNREAD`; None if no user was given.
@@ -109,6 +110,7 @@ class StoredChat:
     unread: int | None = None
     mentions: int | None = None
     notifications: Notifications | None = None
+    retention_days: int | None = None
 
     @property
     def position(self) -> ChatPosition:
@@ -181,6 +183,20 @@ class StoredMessage:
     deleted: bool = False
     reactions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgingChat:
+    """When a chat deletes messages.
+
+    Attributes:
+        retention_days: As in `StoredChat`.
+        oldest: When its first message was sent; None if it has none.
+    """
+
+    id: str
+    retention_days: int | None
+    oldest: datetime | None
 
 
 class AuditAction(StrEnum):

@@ -33,6 +33,7 @@ class Right(StrEnum):
     CHANGE_AI = "change how the chat answers"
     RENAME_CHAT = "rename the chat"
     ARCHIVE_CHAT = "archive the chat"
+    CHANGE_RETENTION = "change how long the chat keeps messages"
     DELETE_CHAT = "delete the chat"
 
 
@@ -57,6 +58,7 @@ RIGHTS: Final[Mapping[Right, frozenset[MemberRole]]] = {
     Right.CHANGE_AI: _MEMBERS,
     Right.RENAME_CHAT: _MODERATORS,
     Right.ARCHIVE_CHAT: _OWNERS,
+    Right.CHANGE_RETENTION: _OWNERS,
     Right.DELETE_CHAT: _OWNERS,
 }
 #: The rights that members have, too, while a chat has no owner: chats of services work as before there were roles.

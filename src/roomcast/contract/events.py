@@ -46,6 +46,7 @@ class EventType(StrEnum):
     CHAT_DELETED = "chat-deleted"
     MEMBER_UPDATED = "member-updated"
     MESSAGES_ERASED = "messages-erased"
+    MESSAGES_EXPIRED = "messages-expired"
 
 
 class MemberRole(StrEnum):
@@ -304,6 +305,16 @@ class MessagesErased(Stored):
     places: tuple[Seq, ...]
 
 
+class MessagesExpired(Stored):
+    """``msgs-expired``: the messages up to a place were deleted. The history has them no longer.
+
+    Attributes:
+        through: The place of the last one.
+    """
+
+    through: Seq
+
+
 class ReactionChange(Stored):
     """``reaction``: a user added a reaction to the message at a place, or took it back.
 
@@ -346,17 +357,19 @@ class CustomEvent(Stored):
 
 
 class ChatChange(Stored):
-    """``chat-changed``: the chat was renamed, archived, or taken back from the archive.
+    """``chat-changed``: the chat was renamed, archived or taken back from the archive, or its retention changed.
 
     Attributes:
         title: The title from now on; null if it has none.
         archived: Whether the chat is archived from now on.
         user_id: The user that changed it; null for a service, and while authentication is off.
+        retention_days: As in `roomcast.contract.rest.Chat`.
     """
 
     title: Title | None
     archived: bool
     user_id: UserId | None
+    retention_days: int | None = None
 
 
 class ChatDeleted(Stored):
@@ -483,6 +496,7 @@ STORED_EVENTS: Final[dict[EventType, StoredEventKind]] = {
     EventType.CHAT_DELETED: StoredEventKind("chat-deleted", ChatDeleted),
     EventType.MEMBER_UPDATED: StoredEventKind("member-updated", MemberUpdate),
     EventType.MESSAGES_ERASED: StoredEventKind("msgs-erased", MessagesErased),
+    EventType.MESSAGES_EXPIRED: StoredEventKind("msgs-expired", MessagesExpired),
 }
 #: Every other event that the gateway emits: not stored, and without a seq of its own.
 EPHEMERAL_EVENTS: Final[dict[str, type[Output]]] = {

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from roomcast.contract.events import LastMessage, MemberRole, Message, Role
 from roomcast.contract.model import Input, Output
 from roomcast.contract.text import (
+    MAX_RETENTION_DAYS,
     ChatId,
     ClientMsgId,
     CustomEventId,
@@ -189,6 +190,16 @@ class RenameChat(Input):
     title: NewTitle | None
 
 
+class ChangeRetention(Input):
+    """The body of ``PUT /api/chats/{id}/retention``.
+
+    Attributes:
+        days: Messages are deleted so many days after they were sent; 0: never; null: as the deployment says.
+    """
+
+    days: Annotated[int, Field(ge=0, le=MAX_RETENTION_DAYS)] | None
+
+
 class ChatAi(Output):
     """How a chat answers: the settings in effect; see `AiSettings`.
 
@@ -215,6 +226,7 @@ class Chat(Output):
         ai: How it answers.
         archived: Whether the chat is read-only and out of the default list. Left out if not.
         direct: The two users of a direct chat. Left out if it is none.
+        retention_days: After how many days messages are deleted; 0: never; null: as the deployment says.
         preview: The first 120 characters of the newest message; null if it has no messages.
         unread: The user's unread messages, at most 999; null if the request names no user.
         mentions: Those that mention the user, counted alike.
@@ -235,6 +247,7 @@ class Chat(Output):
     unread: int | None = None
     mentions: int | None = None
     notify: NotifyLevel = Field(default="all", exclude_if=lambda value: value == "all")
+    retention_days: int | None = None
 
 
 class ChatPage(Output):

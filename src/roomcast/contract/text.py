@@ -28,6 +28,8 @@ MAX_CONTENT_CHARS: Final = 32_768
 MAX_TITLE_CHARS: Final = 200
 MAX_SEARCH_CHARS: Final = 200
 MAX_EPOCH_CHARS: Final = 64
+#: Ten years.
+MAX_RETENTION_DAYS: Final = 3_650
 #: JavaScript's ``Number.MAX_SAFE_INTEGER``.
 MAX_SEQ: Final = 2**53 - 1
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -31,6 +32,7 @@ from roomcast.chat.model import (
     MAX_UNREAD,
     NO_FILTER,
     Act,
+    AgingChat,
     ChatAccess,
     ChatPosition,
     ChatState,
@@ -228,6 +230,31 @@ _ERASE_STEPS: Final = (
 )
 
 
+_first = messages.alias("first")
+_AGING: Final = (
+    select(
+        chats.c.id,
+        chats.c.retention_days,
+        select(_first.c.created_at)
+        .where(_first.c.chat_id == chats.c.id)
+        .order_by(_first.c.place, _first.c.version)
+        .limit(1)
+        .scalar_subquery()
+        .label("oldest"),
+    )
+    .where(chats.c.id > bindparam("after"))
+    .order_by(chats.c.id)
+    .limit(bindparam("count"))
+)
+# A version that replaces another one does not make its message younger.
+_OLDEST: Final = (
+    select(messages.c.id, messages.c.created_at)
+    .where(messages.c.chat_id == bindparam("chat"), messages.c.version == 1)
+    .order_by(messages.c.place)
+    .limit(bindparam("count"))
+)
+
+
 def of_tenant(chat_id: ColumnElement[str], tenant: str) -> ColumnElement[bool]:
     """Whether a chat is of a tenant, for queries that no chat and no user limits."""
     if not tenant:
@@ -299,6 +326,16 @@ class SqlChatStore(Writer):
             return True
 
         return await self.commit(CustomWrite(erase))
+
+    async def aging(self, after: str, limit: int) -> Sequence[AgingChat]:
+        """See the port."""
+        rows = await self._database.fetch(_AGING, {"after": after, "count": limit})
+        return [AgingChat(row.id, row.retention_days, maybe_time(row.oldest)) for row in rows]
+
+    async def oldest(self, chat_id: str, before: datetime, limit: int) -> Sequence[str]:
+        """See the port."""
+        rows = await self._database.fetch(_OLDEST, {"chat": chat_id, "count": limit})
+        return [row.id for row in takewhile(lambda row: row.created_at < to_ms(before), rows)]
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """See the port."""

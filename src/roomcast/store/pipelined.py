@@ -40,7 +40,7 @@ _EPOCHS: Final = "SELECT id, epoch FROM epochs ORDER BY id"
 # one use a later snapshot, which contains the commits of the previous holder of the locks (READ COMMITTED).
 # The columns are named, since a prepared ``SELECT *`` fails once a newer version of roomcast has added a column.
 _CHATS: Final = """
-    SELECT id, title, ai, created_at, last_activity_at, last_seq, state, direct
+    SELECT id, title, ai, created_at, last_activity_at, last_seq, state, direct, retention_days
     FROM chats WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 _NEWEST_ACTIVITY: Final = "SELECT max(last_activity_at) AS at FROM chats"

@@ -94,6 +94,7 @@ def to_chat(row: AnyRow) -> StoredChat:
         last_seq=row.last_seq,
         state=None if row.state is None else ChatState(row.state),
         direct=None if row.direct is None else tuple(json.loads(row.direct)),
+        retention_days=row.retention_days,
     )
 
 

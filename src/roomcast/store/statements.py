@@ -394,12 +394,20 @@ def write_changed(connection: Connection, changes: Changes) -> None:
     _write_columns(connection, _CHANGE_CHAT, "chat", changes.changed_chats)
     for (chat_id, seq), payload in changes.erased.items():
         connection.execute(_ERASE, {"chat": chat_id, "at": seq, "erased": payload})
+    if changes.expired:
+        for statement in _EXPIRED:
+            connection.execute(statement, {"ids": sorted(changes.expired)})
     for chat_id, head in changes.emptied.items():
         for statement in _OF_CHAT:
             connection.execute(statement, {"chat": chat_id})
         connection.execute(_UNSENT, {"chat": chat_id, "head": head})
 
 
+#: Turns first, which refer to messages.
+_EXPIRED: Final = (
+    delete(turns).where(turns.c.question_id.in_(bindparam("ids", expanding=True))),
+    delete(messages).where(messages.c.id.in_(bindparam("ids", expanding=True))),
+)
 #: Rows that a deleted chat loses at once; its messages and events, which may be many, are erased in steps.
 _OF_CHAT: Final = [
     delete(table).where(table.c.chat_id == bindparam("chat"))

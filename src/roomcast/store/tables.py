@@ -82,6 +82,8 @@ chats: Final = Table(
     Column("state", String(16)),
     # The two users of a direct chat, as a JSON array.
     Column("direct", Text),
+    # Messages are deleted so many days after they were sent; 0: never; NULL: the default of the deployment.
+    Column("retention_days", Integer),
     # Finds the chats to erase.
     Index("ix_chats_deleted", "id", sqlite_where=_DELETED, postgresql_where=_DELETED),
     # Lists chats by latest activity.
@@ -476,6 +478,8 @@ turns: Final = Table(
     Index("ix_turns_queue", "status", "lease_until"),
     # Finds the unfinished turns of a chat; an earlier one blocks later ones.
     Index("ix_turns_chat", "chat_id", "status", "seq"),
+    # Finds the turns of a message that is deleted.
+    Index("ix_turns_question", "question_id"),
     info=NOT_PERSONAL,
 )
 

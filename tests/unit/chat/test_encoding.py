@@ -69,7 +69,7 @@ def test_a_message_is_encoded_as_its_validated_payload(message: StoredMessage) -
 FIELDS: dict[EventType, dict[str, Any]] = {
     EventType.MEMBER_ADDED: {"user_id": "u", "actor_id": None},
     EventType.MEMBER_REMOVED: {"user_id": "u", "actor_id": "v"},
-    EventType.CHAT_CHANGED: {"title": "t", "archived": True, "user_id": "u"},
+    EventType.CHAT_CHANGED: {"title": "t", "archived": True, "user_id": "u", "retention_days": 30},
     EventType.CHAT_DELETED: {"user_id": None},
     EventType.MEMBER_ADDED: {"user_id": "u", "actor_id": None, "role": MemberRole.READER},
     EventType.MEMBER_REMOVED: {"user_id": "u", "actor_id": "v", "banned": True},
@@ -79,6 +79,7 @@ FIELDS: dict[EventType, dict[str, Any]] = {
     EventType.REACTION_CHANGED: {"place": 7, "message_id": "m", "emoji": "👍", "added": True, "user_id": "u"},
     EventType.MEMBER_UPDATED: {"user_id": "u", "role": MemberRole.OWNER, "muted_until": START, "actor_id": None},
     EventType.MESSAGES_ERASED: {"places": (7, 8)},
+    EventType.MESSAGES_EXPIRED: {"through": 7},
     EventType.PIN_CHANGED: {"place": 7, "message_id": "m", "pinned": True, "user_id": None},
     EventType.CUSTOM: {"id": "e-1", "name": "order.shipped", "data": {"count": 2, "tags": ["é"]}},
 }

@@ -29,6 +29,7 @@ from roomcast.chat.commands import (
     DeleteChat,
     DeleteMessage,
     EndTurn,
+    ExpireMessages,
     ForgetUser,
     MarkPublished,
     MarkRead,
@@ -45,6 +46,7 @@ from roomcast.chat.commands import (
     StartTurn,
     StopTurn,
 )
+from roomcast.chat.errors import AnswerActive
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter
 from roomcast.chat.ports.personal import Erasure
@@ -204,6 +206,12 @@ async def _end(store: Store) -> None:
         await store.chats.commit(ChangeChat("c", START, archived=archived))
         await store.chats.chats(10, None, "ann", archived=True)
     await exercise_personal(store)
+    await store.chats.aging("", 500)
+    for message_id in await store.chats.oldest("c", from_ms(2**45), 2):
+        try:
+            await store.chats.commit(ExpireMessages("c", (message_id,), START))
+        except AnswerActive as error:
+            await store.turns.commit(StopTurn("c", error.turn_id, START))
     await store.chats.commit(DeleteChat("c", START))
     while await store.chats.erase_deleted(500):
         pass

@@ -14,6 +14,7 @@ from roomcast.chat.commands import Command
 from roomcast.chat.model import (
     NO_FILTER,
     Act,
+    AgingChat,
     ChatAccess,
     ChatPosition,
     Checkpoint,
@@ -94,6 +95,15 @@ class ChatStore(Writes, Protocol):
 
     async def erase_deleted(self, limit: int) -> bool:
         """Erase up to ``limit`` messages and events of a deleted chat. Returns whether there was one."""
+
+    async def aging(self, after: str, limit: int) -> Sequence[AgingChat]:
+        """Chats with an id > ``after``, ascending, at most ``limit``, and how old their first messages are."""
+
+    async def oldest(self, chat_id: str, before: datetime, limit: int) -> Sequence[str]:
+        """The first messages of a chat, at most ``limit``, up to the first one that was not sent before a time.
+
+        Each by the id of its first version.
+        """
 
     async def access(self, chat_id: str, user_id: str | None, cursor: Cursor | None) -> ChatAccess:
         """The chat's head, the user's membership, and whether the cursor belongs to its current history, in one query.

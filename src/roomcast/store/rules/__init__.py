@@ -10,6 +10,7 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``registry`` | the rule of each command |
 | ``messages`` | messages and their versions |
 | ``marks`` | deletion, reactions, pins |
+| ``expiring`` | the oldest messages of a chat are deleted |
 | ``forgetting`` | what a user has left in a chat is erased |
 | ``custom_events`` | events of applications |
 | ``reads`` | cursors of users, mentions |

@@ -98,18 +98,22 @@ def _check(work: Work, chat: StoredChat, member: str | None, right: Right) -> No
 
 
 def change(work: Work, change: ChangeChat) -> Committed | None:
-    """Rename a chat, archive it, or take it back."""
+    """Rename a chat, archive it or take it back, or change how long it keeps messages."""
     chat = (work.open_chat if change.renames else work.chat)(change.chat_id, change.member)
     if change.renames:
         _check(work, chat, change.member, Right.RENAME_CHAT)
     if change.archived is not None:
         _check(work, chat, change.member, Right.ARCHIVE_CHAT)
+    if change.retains:
+        _check(work, chat, change.member, Right.CHANGE_RETENTION)
     title = change.title if change.renames else chat.title
     archived = chat.state is ChatState.ARCHIVED if change.archived is None else change.archived
     state = ChatState.ARCHIVED if archived else None
-    if (title, state) == (chat.title, chat.state):
+    days = change.retention_days if change.retains else chat.retention_days
+    if (title, state, days) == (chat.title, chat.state, chat.retention_days):
         return None
-    work.recorder.change_chat(replace(chat, title=title, state=state), title=title, state=state)
+    changed = replace(chat, title=title, state=state, retention_days=days)
+    work.recorder.change_chat(changed, title=title, state=state, retention_days=days)
     event = work.recorder.add(
         chat.id,
         EventType.CHAT_CHANGED,
@@ -118,6 +122,7 @@ def change(work: Work, change: ChangeChat) -> Committed | None:
         title=title,
         archived=archived,
         user_id=change.member,
+        retention_days=days,
     )
     return Committed(event, created=True)
 

@@ -5,7 +5,7 @@ Layer: store.rules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -129,6 +129,7 @@ class Changes(NamedTuple):
         changed_messages: New values of columns of stored messages, by id.
         changed_chats: New values of columns of stored chats, by id.
         erased: New payloads of stored events, by chat and seq.
+        expired: Messages whose rows are deleted, with the turns that answer them.
         emptied: Chats that lose their members, turns, marks, and outbox marks up to a seq.
     """
 
@@ -141,6 +142,7 @@ class Changes(NamedTuple):
     changed_chats: Mapping[str, Row] = {}
     erased: Mapping[tuple[str, int], bytes] = {}
     emptied: Mapping[str, int] = {}
+    expired: Collection[str] = ()
 
     def __bool__(self) -> bool:
         return any(self)

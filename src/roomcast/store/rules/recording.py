@@ -43,6 +43,7 @@ class Recorder:
         changed_chats: New values of columns of stored chats, by id.
         erased: New payloads of stored events, by chat and seq.
         emptied: Chats that lose their members, turns and marks, with their heads before that.
+        expired: Messages whose rows are deleted.
         indexed: Rows of ``search_entries`` by chat and place; None: the message has no text any more.
     """
 
@@ -55,6 +56,7 @@ class Recorder:
         self.changed_chats: dict[str, dict[str, Any]] = {}
         self.erased: dict[tuple[str, int], bytes] = {}
         self.emptied: dict[str, int] = {}
+        self.expired: set[str] = set()
         self.indexed: dict[tuple[str | int, ...], dict[str, Any] | None] = {}
         self._added: dict[str, dict[str, Any]] = {}
         self._newest_activity = from_ms(newest_activity_ms)
@@ -127,7 +129,17 @@ class Recorder:
         seq = chat.last_seq + 1
         at = max(self._in_order(at), chat.last_activity_at)
         # `dataclasses.replace` takes three times as long.
-        updated = StoredChat(chat.id, chat.title, chat.ai, chat.created_at, at, seq, None, chat.state, chat.direct)
+        updated = StoredChat(
+            chat.id,
+            chat.title,
+            chat.ai,
+            chat.created_at,
+            at,
+            seq,
+            state=chat.state,
+            direct=chat.direct,
+            retention_days=chat.retention_days,
+        )
         self.chats[chat.id] = self.grown_chats[chat.id] = updated
         self._inserts[events].append(
             {

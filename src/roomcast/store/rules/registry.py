@@ -19,6 +19,7 @@ from roomcast.chat.commands import (
     DeleteChat,
     DeleteMessage,
     EndTurn,
+    ExpireMessages,
     ForgetUser,
     MarkPublished,
     MarkRead,
@@ -40,6 +41,7 @@ from roomcast.chat.commands import (
 from roomcast.store.rules import (
     chats,
     custom_events,
+    expiring,
     forgetting,
     invites,
     marks,
@@ -67,6 +69,7 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     RevokeInvite: Rule(invites.needs_revoke, invites.revoke),
     AcceptInvite: Rule(invites.needs_accept, invites.accept),
     DeleteMessage: Rule(marks.needs, marks.delete, marks.follow),
+    ExpireMessages: Rule(expiring.needs, expiring.expire),
     ForgetUser: Rule(forgetting.needs, forgetting.forget),
     React: Rule(marks.needs, marks.react, marks.follow),
     Pin: Rule(marks.needs, marks.pin, marks.follow),

@@ -171,7 +171,7 @@ class TurnRules:
             self._change(replace(earlier, stopping=True))
         chat = self._recorder.chats[new.chat_id]
         latest = asks and chat.ai.when_active == "latest"
-        waiting = [row for row in self._active(chat.id) if row.turn.status is TurnStatus.QUEUED]
+        waiting = [row for row in self.active(chat.id) if row.turn.status is TurnStatus.QUEUED]
         return [self._end(row, _REPLACED, new.created_at) for row in waiting if latest or row is earlier]
 
     def next_turn(self, question_id: str, question: Question | None) -> StoredTurn:
@@ -313,11 +313,12 @@ class TurnRules:
         place = self._places.get(message_id)
         return None if place is None else self._questions[place]
 
-    def _active(self, chat_id: str) -> list[TurnRow]:
+    def active(self, chat_id: str) -> list[TurnRow]:
+        """The unfinished turns of a chat, if its settings change or it is asked."""
         return [row for row in self._rows.values() if row.chat_id == chat_id and row.active]
 
     def _check_policy(self, ai: ChatAi, chat_id: str) -> None:
-        if ai.when_active == "reject" and (active := self._active(chat_id)):
+        if ai.when_active == "reject" and (active := self.active(chat_id)):
             raise AnswerActive(active[0].turn.id)
 
     def _claimed(self, claim: TurnClaim) -> TurnRow:

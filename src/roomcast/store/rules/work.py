@@ -147,6 +147,7 @@ class Work:
             changed_chats=recorder.changed_chats,
             erased=recorder.erased,
             emptied=recorder.emptied,
+            expired=recorder.expired,
         )
 
 

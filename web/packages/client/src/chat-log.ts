@@ -173,6 +173,10 @@ const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: Store
   'msgs-erased': (draft, { places }) => {
     for (const place of places) change(draft, place, () => ERASED);
   },
+  'msgs-expired': (draft, { through }) => {
+    const kept = draft.confirmed.findIndex(({ place }) => place !== null && place > through);
+    draft.confirmed.splice(0, kept < 0 ? draft.confirmed.length : kept);
+  },
   reaction: (draft, { place, ...reaction }) => {
     change(draft, place, ({ reactions }) => ({ reactions: withReaction(reactions, reaction) }));
   },

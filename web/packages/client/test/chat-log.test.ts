@@ -68,6 +68,11 @@ test('erased messages have no text, whichever of them are loaded', () => {
   expect([entry?.content, entry?.deleted, entry?.pinned]).toEqual(['', true, false]);
 });
 
+test('messages that have expired are gone, and later ones stay', () => {
+  expect(after(loaded(), event('msgs-expired', { through: 1 }))).toBeUndefined();
+  expect(after(loaded({ place: 2 }), event('msgs-expired', { through: 1 }))?.place).toBe(2);
+});
+
 test('a pin is set and removed; an event of a place that is not loaded changes nothing', () => {
   expect(after(loaded(), event('pin', { pinned: true }))?.pinned).toBe(true);
   expect(after(loaded({ pinned: true }), event('pin', { pinned: false }))?.pinned).toBe(false);

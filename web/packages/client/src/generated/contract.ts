@@ -75,6 +75,7 @@ export interface Contract {
   Ban: Ban;
   BanList: BanList;
   ChangeNotifications: ChangeNotifications;
+  ChangeRetention: ChangeRetention;
   Chat: Chat;
   ChatActivity: ChatActivity;
   ChatAi: ChatAi;
@@ -121,6 +122,7 @@ export interface Contract {
   MessagePage: MessagePage;
   MessageVersions: MessageVersions;
   MessagesErased: MessagesErased;
+  MessagesExpired: MessagesExpired;
   NewCustomEvent: NewCustomEvent;
   NewInvite: NewInvite;
   NotificationDefault: NotificationDefault;
@@ -428,6 +430,13 @@ export interface BanList {
 export interface ChangeNotifications {
   level?: 'default' | ('all' | 'mentions' | 'none') | null;
   mutedFor?: number | null;
+ * The body of ``PUT /api/chats/{id}/retention``.
+ *
+ * Attributes:
+ *     days: Messages are deleted so many days after they were sent; 0: never; null: as the deployment says.
+ */
+export interface ChangeRetention {
+  days: number | null;
 }
 /**
  * One chat.
@@ -440,6 +449,7 @@ export interface ChangeNotifications {
  *     ai: How it answers.
  *     archived: Whether the chat is read-only and out of the default list. Left out if not.
  *     direct: The two users of a direct chat. Left out if it is none.
+ *     retention_days: After how many days messages are deleted; 0: never; null: as the deployment says.
  *     preview: The first 120 characters of the newest message; null if it has no messages.
  *     unread: The user's unread messages, at most 999; null if the request names no user.
  *     mentions: Those that mention the user, counted alike.
@@ -460,6 +470,7 @@ export interface Chat {
   unread: number | null;
   mentions: number | null;
   notify?: 'all' | 'mentions' | 'none';
+  retentionDays: number | null;
 }
 /**
  * The newest message of a chat; it determines whether the chat is unread for a user.
@@ -507,12 +518,13 @@ export interface ChatActivity {
   lastMessage: LastMessage | null;
 }
 /**
- * ``chat-changed``: the chat was renamed, archived, or taken back from the archive.
+ * ``chat-changed``: the chat was renamed, archived or taken back from the archive, or its retention changed.
  *
  * Attributes:
  *     title: The title from now on; null if it has none.
  *     archived: Whether the chat is archived from now on.
  *     user_id: The user that changed it; null for a service, and while authentication is off.
+ *     retention_days: As in `roomcast.contract.rest.Chat`.
  */
 export interface ChatChange {
   chatId: string;
@@ -522,6 +534,7 @@ export interface ChatChange {
   title: string | null;
   archived: boolean;
   userId: string | null;
+  retentionDays: number | null;
 }
 /**
  * ``chat-deleted``: the last event of a chat. Its sockets leave the room after it.
@@ -1027,6 +1040,19 @@ export interface MessagesErased {
   places: number[];
 }
 /**
+ * ``msgs-expired``: the messages up to a place were deleted. The history has them no longer.
+ *
+ * Attributes:
+ *     through: The place of the last one.
+ */
+export interface MessagesExpired {
+  chatId: string;
+  epoch: string;
+  seq: number;
+  time: string;
+  through: number;
+}
+/**
  * One event of an application.
  *
  * Attributes:
@@ -1305,6 +1331,7 @@ export interface ServerToClientEvents {
   'chat-deleted': ChatDeleted;
   'member-updated': MemberUpdate;
   'msgs-erased': MessagesErased;
+  'msgs-expired': MessagesExpired;
   resync: Resync;
   typing: Typing;
   presence: Presence;
@@ -1358,6 +1385,7 @@ export interface StoredEvents {
   'chat-deleted': ChatDeleted;
   'member-updated': MemberUpdate;
   'msgs-erased': MessagesErased;
+  'msgs-expired': MessagesExpired;
 }
 /**
  * The body of ``PATCH /api/chats/{id}/members/{userId}``: a new role, a mute, or both.

@@ -1,0 +1,40 @@
+"""The rule that deletes the oldest messages of a chat.
+
+Layer: store.rules. Source: docs/personal-data.md, "Retention".
+"""
+
+from __future__ import annotations
+
+from roomcast.chat.commands import ExpireMessages
+from roomcast.chat.errors import AnswerActive
+from roomcast.chat.model import ChatState, StoredEvent
+from roomcast.contract.events import EventType
+from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules.reads import erase_mentions
+from roomcast.store.rules.work import Work
+from roomcast.store.tables import pins, reactions
+
+
+def needs(needs: Needs, command: ExpireMessages) -> None:
+    """The rows for `expire`."""
+    needs.chat(command.chat_id)
+    needs.versions.update(command.messages)
+    needs.turns.changing.add(command.chat_id)
+
+
+def expire(work: Work, command: ExpireMessages) -> StoredEvent | None:
+    """Erase the messages in the events, and delete their rows."""
+    chat = work.recorder.chats.get(command.chat_id)
+    found = [version for message_id in command.messages for version in work.versions[message_id]]
+    if chat is None or chat.state in {ChatState.DELETED, ChatState.ERASED} or not found:
+        return None
+    if active := work.turns.active(chat.id):
+        raise AnswerActive(active[0].turn.id)
+    for version in found:
+        erase_mentions(work, version)
+        work.recorder.erase(version, command.at)
+        work.delete(reactions, chat.id, version.place)
+        work.delete(pins, chat.id, version.place)
+        work.recorder.expired.add(version.id)
+    through = max(version.place for version in found)
+    return work.recorder.add(chat.id, EventType.MESSAGES_EXPIRED, command.at, through=through)
