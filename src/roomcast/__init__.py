@@ -13,6 +13,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``worker`` | the service that answers with AI, and sends to webhooks |
 | ``store`` | the database: SQLite or PostgreSQL |
 | ``eventlog`` | the event log of each chat: in memory or in Redis |
+| ``files`` | the contents of uploaded files: a directory or a bucket |
 | ``moderation`` | hooks that review texts: HTTP, a Python function |
 | ``webhooks`` | the HTTP client of webhooks |
 | ``limits`` | rate limits: in memory, and shared through Redis |

@@ -151,11 +151,11 @@ def read_count(environ: Mapping[str, str], name: str, default: int, least: int =
     return int(value or default)
 
 
-def read_number(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
-    """A number from 1 to ``most``."""
+def read_number(environ: Mapping[str, str], name: str, default: int, most: int, *, least: int = 1) -> int:
+    """A number from ``least`` to ``most``."""
     value = environ.get(name, "").strip() or str(default)
-    if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= most:
-        raise SettingsError(name, f"is {value!r}; expected a number from 1 to {most}")
+    if not re.fullmatch(r"[0-9]{1,15}", value) or not least <= int(value) <= most:
+        raise SettingsError(name, f"is {value!r}; expected a number from {least} to {most}")
     return int(value)
 
 

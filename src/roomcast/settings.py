@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from roomcast.auth.errors import InvalidOptions, WeakSecret
 from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions, is_safe_url
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
+from roomcast.chat.files.options import FileOptions
 from roomcast.chat.moderation import ModerationLimits, WhenAway
 from roomcast.chat.notifications.endpoints import EndpointRules, Network
 from roomcast.chat.rates import RateLimits
@@ -157,6 +158,7 @@ VARIABLES: Final = (
     "ROOMCAST_LIMIT_CHAT_MESSAGES",
     "ROOMCAST_LIMIT_REQUESTS",
     "ROOMCAST_LIMIT_ADDRESS_REQUESTS",
+    "ROOMCAST_LIMIT_UPLOADS",
     "ROOMCAST_LIMIT_JOINS",
     "ROOMCAST_LIMIT_TYPING",
     "ROOMCAST_LIMIT_EVENTS",
@@ -169,12 +171,25 @@ VARIABLES: Final = (
     "ROOMCAST_MODERATION_DEADLINE_S",
     "ROOMCAST_WEBHOOK_NETWORKS",
     "ROOMCAST_WEBHOOK_GIVE_UP_S",
+    "ROOMCAST_FILES_URL",
+    "ROOMCAST_FILES_MAX_BYTES",
+    "ROOMCAST_FILES_MAX_UNSENT_BYTES",
+    "ROOMCAST_FILES_TYPES",
+    "ROOMCAST_FILES_MAX_USER_BYTES",
+    "ROOMCAST_FILES_REDIRECT",
+    "ROOMCAST_AI_FILE_BYTES",
     "ROOMCAST_URL",
     "ROOMCAST_VAPID_SUBJECT",
     "ROOMCAST_PUSH_NETWORKS",
     "ROOMCAST_PUSH_DELAY_S",
 )
 MAX_GATEWAY_PROCESSES: Final = 64
+#: Largest size of a file.
+MAX_FILE_BYTES: Final = 5_000_000_000
+#: Largest total size of the images of a prompt, which a worker holds in memory.
+MAX_PROMPT_BYTES: Final = 50_000_000
+FILE_SCHEMES: Final = ("file://", "s3://", "gs://", "az://")
+_MEDIA_TYPE: Final = re.compile(r"[a-z]+/(?:\*|[a-z0-9.+-]+)")
 #: Largest value of a limit per minute.
 MAX_RATE: Final = 999_999_999
 
@@ -254,6 +269,10 @@ class Settings:
             may have, also with http://.
         webhook_give_up_s: ``ROOMCAST_WEBHOOK_GIVE_UP_S``: how long after the first attempt an event is tried again;
             0: until it is received.
+        files_url: ``ROOMCAST_FILES_URL``: where the contents of files are, such as ``s3://bucket/path`` or
+            ``file:///directory``; None: beside an SQLite database, and nowhere with PostgreSQL.
+        files: ``ROOMCAST_FILES_MAX_BYTES``, ``ROOMCAST_FILES_MAX_UNSENT_BYTES``, ``ROOMCAST_FILES_MAX_USER_BYTES``,
+            ``ROOMCAST_FILES_TYPES``, ``ROOMCAST_FILES_REDIRECT``, ``ROOMCAST_AI_FILE_BYTES``.
         url: ``ROOMCAST_URL``: base URL of the API for `roomcast tail` and `publish`, which may have a path.
         token: ``ROOMCAST_TOKEN``: access token of `roomcast tail` and `publish`.
         logs: ``LOG_LEVEL`` and ``LOG_FORMAT``.
@@ -299,6 +318,8 @@ class Settings:
     push: PushOptions = field(default_factory=PushOptions)
     webhook_networks: tuple[str, ...] = ()
     webhook_give_up_s: int = DEFAULT_WEBHOOK_GIVE_UP_S
+    files_url: str | None = field(default=None, repr=False)
+    files: FileOptions = field(default_factory=FileOptions)
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     logs: LogOptions = field(default_factory=LogOptions)
@@ -360,6 +381,8 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         webhook_give_up_s=read_count(
             environ, "ROOMCAST_WEBHOOK_GIVE_UP_S", DEFAULT_WEBHOOK_GIVE_UP_S, most=MAX_WEBHOOK_GIVE_UP_S
         ),
+        files_url=_files_url(environ),
+        files=_files(environ),
         url=read_url(environ, "ROOMCAST_URL"),
         token=read_token(environ, "ROOMCAST_TOKEN"),
         logs=read_log_options(environ),
@@ -541,6 +564,37 @@ _SAMPLERS: Final = (
     "always_off",
     "traceidratio",
 )
+
+
+def _files(environ: Mapping[str, str]) -> FileOptions:
+    default = FileOptions()
+    types = tuple(item.lower() for item in split_items(environ.get("ROOMCAST_FILES_TYPES", "")))
+    for item in types:
+        if not _MEDIA_TYPE.fullmatch(item):
+            raise SettingsError(
+                "ROOMCAST_FILES_TYPES", f"{item!r} is no media type, such as image/* or application/pdf"
+            )
+    return FileOptions(
+        max_bytes=read_number(environ, "ROOMCAST_FILES_MAX_BYTES", default.max_bytes, MAX_FILE_BYTES),
+        max_unsent_bytes=read_number(
+            environ, "ROOMCAST_FILES_MAX_UNSENT_BYTES", default.max_unsent_bytes, 1_000 * MAX_FILE_BYTES
+        ),
+        max_user_bytes=read_number(
+            environ, "ROOMCAST_FILES_MAX_USER_BYTES", default.max_user_bytes, 1_000_000 * MAX_FILE_BYTES
+        ),
+        types=types or None,
+        redirects=read_choice(environ, "ROOMCAST_FILES_REDIRECT", ("true", "false"), "true") == "true",
+        max_prompt_bytes=read_number(
+            environ, "ROOMCAST_AI_FILE_BYTES", default.max_prompt_bytes, MAX_PROMPT_BYTES, least=0
+        ),
+    )
+
+
+def _files_url(environ: Mapping[str, str]) -> str | None:
+    url = environ.get("ROOMCAST_FILES_URL", "").strip()
+    if url and not url.startswith(FILE_SCHEMES):
+        raise SettingsError("ROOMCAST_FILES_URL", f"must begin with one of {', '.join(FILE_SCHEMES)}")
+    return url or None
 
 
 def _tracing(environ: Mapping[str, str]) -> bool:

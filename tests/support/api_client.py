@@ -19,6 +19,8 @@ from roomcast.auth.options import AuthOptions
 from roomcast.auth.scopes import ServiceScope
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
 from roomcast.chat.feed import Feed
+from roomcast.chat.files.options import FileOptions
+from roomcast.chat.files.use_cases import Files
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.notifications.preferences import Devices, Preferences
@@ -30,6 +32,9 @@ from roomcast.chat.webhooks.managing import Webhooks
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.webhooks.http import HttpWebhookSender
 from support.backend import Backend, open_backend, personal_data
+from roomcast.files.contents import directory_contents
+from roomcast.files.images import measure
+from roomcast.files.thumbnails import Thumbnails
 
 AUTH = AuthOptions("s" * 32)
 
@@ -43,6 +48,7 @@ async def open_api(
     responder: str | None = None,
     tracer: Tracer | None = None,
     push: EndpointRules | None = None,
+    files: FileOptions | None = None,
     create: Callable[[ApiServices, ApiOptions | None], FastAPI] = create_api,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Backend]]:
     """A client of an API of its own."""
@@ -67,6 +73,14 @@ async def open_api(
             tracer=tracer,
             webhooks=Webhooks(backend.store.webhooks, backend.store.feed, sender, SystemClock()),
             personal=personal_data(backend, sessions),
+            files=Files(
+                backend.store.chats,
+                backend.store.files,
+                directory_contents(directory / "files"),
+                measure,
+                make_thumbnail=Thumbnails().make,
+                options=files,
+            ),
         )
         transport = httpx.ASGITransport(app=create(services, options), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

@@ -49,9 +49,9 @@ const types = await compile(/** @type {any} */ (root), 'Contract', {
   style: { singleQuote: true, printWidth: 120 },
 });
 
-const { SendMessage, CreateChat } = schema.$defs;
+const { CreateChat, EditMessage, SendMessage } = schema.$defs;
 const texts = {
-  content: SendMessage.properties.content,
+  content: EditMessage.properties.content,
   title: CreateChat.properties.title.anyOf[0],
   userId: SendMessage.properties.userId.anyOf[0],
 };

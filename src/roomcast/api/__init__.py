@@ -21,6 +21,7 @@ histogram.
 | ``personal_routes`` | the endpoints that export and erase the data of a user |
 | ``session_routes`` | the caller, sign-out |
 | ``turn_routes`` | the endpoints of AI answers |
+| ``file_routes`` | upload, links and download of files |
 | ``internal_routes`` | the endpoints for gateways |
 | ``dialects`` | answers for clients of the AI SDK and of AG-UI |
 | ``callers`` | authentication: the caller of a request from its bearer token |

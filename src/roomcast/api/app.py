@@ -26,6 +26,7 @@ from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.direct import direct_admissions, direct_send
 from roomcast.api.durations import Key, RequestDurations, empty_durations
 from roomcast.api.event_routes import event_router
+from roomcast.api.file_routes import file_router
 from roomcast.api.internal_routes import internal_router
 from roomcast.api.mark_routes import mark_router
 from roomcast.api.member_routes import member_router
@@ -54,6 +55,11 @@ from roomcast.chat.errors import (
     DeliveryNotFound,
     ErasureNotFound,
     ExportBusy,
+    FileLimitReached,
+    FileNotFound,
+    FilesUnavailable,
+    FileTooLarge,
+    FileTypeRefused,
     InviteNotFound,
     LastOwner,
     MemberNotFound,
@@ -101,6 +107,11 @@ _STATUSES: Final[dict[type[ChatError], tuple[int, ErrorCode]]] = {
     UnknownResponder: (422, ErrorCode.INVALID),
     MessageNotFound: (404, ErrorCode.MESSAGE_NOT_FOUND),
     TurnNotFound: (404, ErrorCode.TURN_NOT_FOUND),
+    FileNotFound: (404, ErrorCode.FILE_NOT_FOUND),
+    FileTooLarge: (413, ErrorCode.TOO_LARGE),
+    FileTypeRefused: (415, ErrorCode.FILE_TYPE),
+    FileLimitReached: (409, ErrorCode.FILE_LIMIT),
+    FilesUnavailable: (503, ErrorCode.UNAVAILABLE),
     TooManyMarks: (409, ErrorCode.TOO_MANY_MARKS),
     AnswerActive: (409, ErrorCode.ANSWER_ACTIVE),
     MessageRefused: (422, ErrorCode.MESSAGE_REFUSED),
@@ -216,6 +227,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         chat_router,
         turn_router,
         mark_router,
+        file_router,
         member_router,
         read_router,
         notification_router,

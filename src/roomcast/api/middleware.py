@@ -27,6 +27,7 @@ from roomcast.api.spans import RequestSpans
 from roomcast.chat.errors import RateLimitReached
 from roomcast.chat.ports import RateLimiter, Tracer
 from roomcast.chat.rates import LimitName, address_key
+from roomcast.contract.text import MAX_SEQ
 from roomcast.observability.log_context import log_context
 
 #: Key of the scope: the first value of each header, by name in lower case.
@@ -38,6 +39,9 @@ MAX_UNFINISHED_BYTES: Final = 64 * MAX_BODY_BYTES
 _GIVEN_UP: Final = "too many unfinished requests; send the whole body at once"
 # A proxy's id of a request. Another value is replaced: it would be copied into responses and log lines.
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:=+/-]{1,128}")
+#: Longest pause of an upload, in seconds.
+UPLOAD_IDLE_S: Final = 30.0
+_UPLOAD: Final = re.compile(r"/api/chats/[^/]+/files")
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -147,6 +151,10 @@ class RequestChecks:
             return
         if scope["method"] not in _METHODS_WITH_BODY or _is_empty(headers):
             await self._app(scope, receive, send)
+        elif _UPLOAD.fullmatch(scope["path"].removeprefix(scope.get("root_path", ""))) and scope["method"] == "POST":
+            # Checked while it is received, by the use case.
+            upload = _upload_refusal(headers) or self._app
+            await upload(scope, _punctual(receive), send)
         elif (refusal := self._bodies.refusal(headers)) is not None:
             await refusal(scope, receive, send)
         else:
@@ -168,6 +176,31 @@ def _is_empty(headers: Mapping[bytes, bytes]) -> bool:
     page of another origin does not know.
     """
     return b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0"
+
+
+def _upload_refusal(headers: Mapping[bytes, bytes]) -> Response | None:
+    """The 415 or 400 of an upload with these headers; None if it may be received."""
+    kind = headers.get(b"content-type", b"").decode("latin-1")
+    # Not a type that browsers send to other origins without a preflight request.
+    if kind.partition(";")[0].strip().lower() != "application/octet-stream":
+        return problem_response(415, "send the file alone, with Content-Type: application/octet-stream")
+    declared = headers.get(b"content-length", b"0")
+    if not declared.isdigit() or len(declared) > len(str(MAX_SEQ)):
+        return problem_response(400, "Content-Length is not a number of bytes")
+    return None
+
+
+def _punctual(receive: Receive) -> Receive:
+    """A ``receive`` for an upload, which ends if its client sends nothing for `UPLOAD_IDLE_S`."""
+
+    async def receive_in_time() -> Message:
+        try:
+            async with asyncio.timeout(UPLOAD_IDLE_S):
+                return await receive()
+        except TimeoutError:
+            raise HTTPException(408, "the upload stopped; send it again", {"Connection": "close"}) from None
+
+    return receive_in_time
 
 
 class _Bodies:

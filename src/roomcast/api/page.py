@@ -87,7 +87,7 @@ def content_security_policy(connect_sources: Sequence[str]) -> str:
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
-            "img-src 'self' data:",
+            "img-src 'self' data: blob:",
             "font-src 'self'",
             "manifest-src 'self'",
             " ".join(("connect-src 'self'", *connect_sources)),

@@ -25,6 +25,7 @@ from roomcast.api.callers import CurrentCaller
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.chat.encoding import encode_message
+from roomcast.chat.files.options import FileOptions
 from roomcast.chat.model import Caller, ChatPosition, ChatState, Committed, MessageFilter, StoredChat
 from roomcast.chat.ports import Tracer
 from roomcast.chat.writing import ChatWriter
@@ -171,11 +172,16 @@ async def config(request: Request) -> Response:
             gateway=rest.GatewayAddress(
                 url=options.gateway_at(request.scope.get("root_path", "")), port=options.gateway_port
             ),
+            files=None if services.files is None else _file_rules(services.files.options),
             epoch=services.reader.epoch,
             version=__version__,
             push_key=services.push_key,
         )
     )
+
+
+def _file_rules(options: FileOptions) -> rest.FileRules:
+    return rest.FileRules(max_bytes=options.max_bytes, types=options.types and list(options.types))
 
 
 @router.post(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.admission import Admissions
 from roomcast.chat.feed import Feed
+from roomcast.chat.files.use_cases import Files
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.personal import PersonalData
@@ -55,6 +56,7 @@ class ApiServices:
         sign_in: Signs users in; None: the host application issues their tokens.
         default_responder: Answers in chats that name no responder; None: such chats do not answer.
         tracer: Records spans; None: tracing is off.
+        files: The use cases of files; None: the server stores none.
         limiter: Limits requests per user and address; None: there are no such limits.
         push_key: The public key for subscriptions of Web Push; None: no pushes are sent.
         webhooks: Manages webhooks; None: their routes answer 404.
@@ -79,3 +81,4 @@ class ApiServices:
     push_key: str | None = None
     webhooks: Webhooks | None = None
     personal: PersonalData = field(kw_only=True)
+    files: Files | None = None

@@ -20,6 +20,7 @@ May import: everything but cli.
 | ``metrics`` | the metric families |
 | ``doctor`` | `roomcast doctor`: the checks of a set-up |
 | ``sessions`` | keeps the ended access tokens of a process up to date |
+| ``files`` | where files are stored, and their use cases |
 | ``search_index`` | indexes the messages of earlier versions |
 | ``stats`` | `roomcast stats`: reads and compares the metrics of processes |
 | ``addresses`` | the addresses that ``--host`` binds, and their URLs |

@@ -19,6 +19,7 @@ from roomcast.api.app import create_api, create_internal_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices, SignIn
 from roomcast.app.errors import AppError
+from roomcast.app.files import build_files, prompt_files, running_contents
 from roomcast.app.metrics import (
     Outbox,
     activity_families,
@@ -58,6 +59,7 @@ from roomcast.chat.webhooks.managing import Webhooks
 from roomcast.chat.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
+from roomcast.files.contents import ObjectContents
 from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, ChatAdmission, Refused, UnknownTurn
 from roomcast.observability.readiness import Problem
@@ -125,6 +127,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
         open_store(database_options(process.config.database), tracer=process.tracer) as store,
         running_pushes(process, store, vapid if worker else None),
         running_webhooks(process, store.webhooks, store.feed, sends=worker) as sender,
+        running_contents(process) as contents,
     ):
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
@@ -164,7 +167,15 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
                 token_budget=settings.token_budget,
                 system_prompt=settings.system_prompt,
             )
-            services = TurnServices(store.turns, turns, shared.streams, shared.log, responders, process.tracer)
+            services = TurnServices(
+                store.turns,
+                turns,
+                shared.streams,
+                shared.log,
+                responders,
+                process.tracer,
+                prompt_files(contents, settings.files),
+            )
             running = Worker(services, SystemClock(), worker_options)
             wake_workers = running.wake
             metrics.add(lambda: worker_families(running.counters))
@@ -178,7 +189,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             wake_workers = call.wake
             tasks.start("calls to workers", call.run())
         try:
-            yield _build_backend(process, shared, store, relay, activity, reads, turns, wake, moderation, vapid, sender)
+            yield _build_backend(process, shared, store, relay, activity, reads, turns, wake, moderation, vapid, sender, contents)
         finally:
             if worker:
                 await running.stop()
@@ -200,12 +211,14 @@ def _build_backend(
     moderation: Moderation | None,
     vapid: Vapid | None,
     sender: WebhookSender,
+    contents: ObjectContents | None,
 ) -> Backend:
     """Build the use cases and, if the process has a port for it, the API."""
     settings = process.config.settings
     admissions = Admissions(store.chats, relay)
     if process.config.api_port is None:
         return Backend(activity, reads, admissions, turns)
+    files = build_files(process, shared, store, contents)
     writer = ChatWriter(
         store.chats,
         relay,
@@ -214,6 +227,7 @@ def _build_backend(
         options=ChatOptions(responders=settings.responders, additions=settings.additions),
         limiter=shared.limiter,
         moderation=moderation,
+        files=None if files is None else files.downloads,
     )
     if moderation is not None:
         process.metrics.add(lambda: moderation_families(moderation))
@@ -242,6 +256,7 @@ def _build_backend(
         push_key=None if vapid is None else vapid.public_key,
         webhooks=Webhooks(store.webhooks, store.feed, sender, SystemClock()),
         personal=personal,
+        files=files,
     )
     api = create_api(services, process.config.api)
     internal_api = create_internal_api(services, _internal_options(process), api.state.durations)

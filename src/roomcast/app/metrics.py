@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from roomcast import __version__
 from roomcast.chat.errors import StoreUnavailable
+from roomcast.chat.files.options import OUTCOMES as UPLOAD_OUTCOMES
 from roomcast.chat.moderation import OUTCOMES
 from roomcast.chat.notifications.delivery import OUTCOMES as PUSH_OUTCOMES
 from roomcast.contract.errors import ErrorCode
@@ -27,6 +28,7 @@ from roomcast.wire.errors import Fault
 
 if TYPE_CHECKING:
     from roomcast.api.durations import Key
+    from roomcast.chat.files.options import FileCounters
     from roomcast.chat.moderation import Moderation
     from roomcast.chat.relay import RelayCounters
     from roomcast.eventlog.redis import RedisEventLog
@@ -202,6 +204,14 @@ def moderation_families(moderation: Moderation) -> Iterator[Family]:
     text = "Texts by the outcome of their review; failed and paused: there was no verdict."
     yield Family("moderation_reviews", text, "counter", _all(OUTCOMES, moderation.outcomes), "outcome")
     yield Family("moderation_duration_seconds", "Times until a verdict.", "histogram", moderation.durations)
+
+
+def file_families(counters: FileCounters) -> Iterator[Family]:
+    """Uploaded files."""
+    uploads = _all(UPLOAD_OUTCOMES, counters.uploads)
+    yield Family("file_uploads", "Uploads of files by outcome.", "counter", uploads, "outcome")
+    yield Family("file_bytes", "Total size of the stored files.", "counter", counters.stored_bytes)
+    yield Family("files_removed", "Files whose contents were deleted.", "counter", counters.removed)
 
 
 def shared_limit_families(limiter: RedisRateLimiter) -> Iterator[Family]:

@@ -28,6 +28,7 @@ The package contains no socket, SQL or Redis code. May import: contract, backoff
 | ``rates`` | the rate limits and their values |
 | ``admission`` | use case: whether a user may follow a chat |
 | ``answer``, ``answer_state``, ``chunks`` | an answer that grows: safe chunks, their fold into parts, one chunk |
+| ``files`` | upload, links, download and removal of files |
 | ``context`` | the messages that a responder receives, within a token budget |
 | ``mentions`` | whether a message mentions the AI |
 | ``relay`` | publishes committed events to the log |

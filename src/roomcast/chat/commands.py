@@ -28,6 +28,8 @@ from roomcast.chat.model import (
 )
 from roomcast.contract.events import MemberRole, Role
 from roomcast.contract.rest import NotifyLevel
+from roomcast.chat.model import ChatAi, Committed, CursorMoved, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
+from roomcast.contract.events import Attachment, MemberRole, Role
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -103,8 +105,12 @@ class NewMessage(Command[Committed]):
             ``member`` must be its author. Its unfinished turn ends.
         reply_to: Id of the message that it replies to; None if there is none.
         trace: W3C ``traceparent`` of the request.
+        files: Ids of its files; a new version has those of the earlier one.
+        drops: Of them, those that a new version has no more.
 
     Raises:
+        FileNotFound: a file was not uploaded to this chat by ``member``, or was sent or removed already; or ``drops``
+            names a file that the earlier version does not have.
         ChatNotFound: the chat does not exist and ``creates`` is None.
         NotAMember: ``member`` is not a member of the chat.
         AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
@@ -125,6 +131,8 @@ class NewMessage(Command[Committed]):
     replaces: str | None = None
     trace: str | None = None
     reply_to: str | None = None
+    files: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -642,6 +650,79 @@ class SetNotificationDefault(Command[None]):
 
     user_id: str
     level: NotifyLevel
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveFile(Command[None]):
+    """A file that is about to be uploaded. It is removed at ``due_at`` unless a message has it by then.
+
+    Attributes:
+        size: Its maximum size in bytes.
+        user_id: The user that uploads it; None while authentication is off.
+        member: As in `NewMessage`.
+        max_unsent: Maximum total size in bytes of the files of ``member`` that no message has.
+        max_total: Maximum total size in bytes of all files of ``member``.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        ChatArchived: the chat is read-only.
+        NotAMember: ``member`` is not a member of the chat.
+        RightMissing, Muted: ``member`` may not send messages.
+        FileLimitReached: ``member`` has uploaded too much.
+    """
+
+    id: str
+    chat_id: str
+    user_id: str | None
+    size: int
+    at: datetime
+    due_at: datetime
+    max_unsent: int
+    max_total: int
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FinishFile(Command[None]):
+    """The content of a reserved file is stored.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        FileNotFound: the file was removed meanwhile.
+    """
+
+    chat_id: str
+    attachment: Attachment
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DropFile(Command[bool]):
+    """Begins the removal of a file that no message has: from now on, none can. Returns whether it is to be removed.
+
+    Attributes:
+        at: The time; a file that is not due yet is kept, unless ``member`` removes it.
+        member: The user that uploaded it, and removes it; None: it is removed because it is due.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        FileNotFound: ``member`` has no such file in the chat.
+    """
+
+    chat_id: str
+    file_id: str
+    at: datetime
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetFile(Command[None]):
+    """The content of a dropped file is deleted."""
+
+    chat_id: str
+    file_id: str
 
 
 #: Limits of the lists of a chat.

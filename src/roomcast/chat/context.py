@@ -53,8 +53,8 @@ def build_prompt(
     """
     budget = turn.ai.token_budget or token_budget
     system = turn.ai.system_prompt or system_prompt
-    candidates = _earlier(turn, messages)
-    question, *named = _with_authors([turn.message, *candidates])
+    candidates = [_with_files(message) for message in _earlier(turn, messages)]
+    question, *named = _with_authors([_with_files(turn.message), *candidates])
     question = replace(question, content=_cut(question.content, budget))
     left = budget - _cost(question.content) - (_cost(system) if system else 0)
     history: list[StoredMessage] = []
@@ -86,6 +86,12 @@ def _earlier(turn: Turn, messages: Sequence[StoredMessage]) -> list[StoredMessag
 
     # The question's own place has its earlier versions and answers.
     return [message for key, message in sorted(ordered(), key=lambda pair: pair[0]) if key < (limit, 0)]
+
+
+def _with_files(message: StoredMessage) -> StoredMessage:
+    """The message with a line for each of its files."""
+    lines = [f"[file: {one.name}, {one.type}, {one.size} bytes]" for one in message.attachments]
+    return replace(message, content="\n".join((message.content, *lines)).strip()) if lines else message
 
 
 def _with_authors(messages: Sequence[StoredMessage]) -> list[StoredMessage]:

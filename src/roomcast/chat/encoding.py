@@ -38,6 +38,7 @@ def encode_message(message: StoredMessage) -> bytes:
             contract.Reaction(emoji=emoji, user_ids=tuple(users)) for emoji, users in message.reactions.items()
         ),
         pinned=message.pinned,
+        attachments=message.attachments,
     )
 
 

@@ -19,6 +19,10 @@ The hierarchy::
     ├── AdditionLimitReached  the caller added users too often; retry later
     ├── RateLimitReached      the caller does something too often; retry later
     ├── MessageNotFound       the chat has no such message
+    ├── FileNotFound          the chat has no such file, or it may not be sent
+    ├── FileTooLarge          the file is larger than the server accepts
+    ├── FileTypeRefused       the server does not accept files of this type
+    ├── FileLimitReached      the user has uploaded too much that is not sent
     ├── TurnNotFound          the chat has no such turn
     ├── TooManyMarks          the message has too many reactions, or the chat too many pins
     ├── MessageRefused        the moderation refuses the text
@@ -31,6 +35,7 @@ The hierarchy::
     ├── TooManyWebhooks       the tenant has as many webhooks as it may have
     ├── WebhookLost           the webhook was claimed again, changed or deleted
     ├── TurnLost              the turn was claimed again, or has ended
+    ├── FilesUnavailable      the contents of files are unreachable, or there is no place for them; retry
     └── StoreUnavailable      the database is unreachable or full; retry the write
         └── StoreBusy         the write was not attempted; retry it
 
@@ -187,6 +192,34 @@ class MessageNotFound(ChatError):
         super().__init__(f"chat {chat_id!r} has no message {message_id!r}")
 
 
+class FileNotFound(ChatError):
+    """The chat has no such file, or it was sent or removed already, or another user uploaded it."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"there is no file {file_id!r} that you may use here; upload it again")
+
+
+class FileTooLarge(ChatError):
+    """The file is larger than the server accepts."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the file is larger than {max_bytes} bytes")
+
+
+class FileTypeRefused(ChatError):
+    """The server does not accept files of this type."""
+
+    def __init__(self, media_type: str, accepted: tuple[str, ...]) -> None:
+        super().__init__(f"files of type {media_type} are not accepted here; accepted: {', '.join(accepted)}")
+
+
+class FileLimitReached(ChatError):
+    """The user has uploaded as much as it may."""
+
+    def __init__(self, max_bytes: int, which: str) -> None:
+        super().__init__(f"your {which} would have more than {max_bytes} bytes; remove some of them")
+
+
 class TurnNotFound(ChatError):
     """The chat has no such turn."""
 
@@ -259,6 +292,10 @@ class TurnLost(ChatError):
         super().__init__(f"the claim on turn {turn_id} with generation {generation} is void")
         self.turn_id = turn_id
         self.generation = generation
+
+
+class FilesUnavailable(ChatError):
+    """The contents of files cannot be read or written now."""
 
 
 class StoreUnavailable(ChatError):

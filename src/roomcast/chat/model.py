@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from roomcast.contract import events as contract
-from roomcast.contract.events import EventType, LastMessage, MemberRole, Role, TurnReason, TurnStatus
+from roomcast.contract.events import EventType, LastMessage, MemberRole, Role, TurnReason, TurnStatus, Attachment
 from roomcast.contract.rest import NotifyLevel
 from roomcast.contract.tenants import DEFAULT_TENANT, tenant_of
 
@@ -164,6 +164,7 @@ class StoredMessage:
         deleted: Whether the text and the parts are erased.
         reactions: Users by emoji. Set by the reads of a `ports.ChatStore` only, also the next.
         pinned: Whether the message is pinned.
+        attachments: Its files; all versions of a message have the same ones.
     """
 
     id: str
@@ -183,6 +184,23 @@ class StoredMessage:
     deleted: bool = False
     reactions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pinned: bool = False
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """An uploaded file.
+
+    Attributes:
+        user_id: The user that uploaded it; None while authentication is off.
+        attachment: Its description, as its message has it.
+        attached: Whether it belongs to a message.
+    """
+
+    chat_id: str
+    user_id: str | None
+    attachment: Attachment
+    attached: bool
 
 
 @dataclass(frozen=True, slots=True)

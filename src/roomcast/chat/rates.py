@@ -27,6 +27,7 @@ class LimitName(StrEnum):
     CHAT_MESSAGES = "chat-messages"  # chat
     REQUESTS = "requests"  # user
     ADDRESS_REQUESTS = "address-requests"  # address
+    UPLOADS = "uploads"  # user
     JOINS = "joins"  # user; without authentication address, also of the next two
     TYPING = "typing"
     EVENTS = "events"
@@ -63,6 +64,7 @@ class RateLimits:
         chat_messages: Messages and versions of all users in one chat.
         requests: Other REST requests, per user.
         address_requests: REST requests of any kind, per address.
+        uploads: Uploaded files, per user.
         joins: ``join-chat``, per user.
         typing: ``typing``, per user.
         events: Other events of clients, per user.
@@ -75,6 +77,7 @@ class RateLimits:
     chat_messages: int = 6_000
     requests: int = 6_000
     address_requests: int = 60_000
+    uploads: int = 120
     joins: int = 6_000
     typing: int = 1_200
     events: int = 6_000

@@ -17,6 +17,7 @@ from roomcast.chat.audience import RecentAuthors
 from roomcast.chat.commands import ChangeAi, MemberAction, NewChat, NewMemberChange, NewMessage
 from roomcast.chat.custom_events import CustomEvents
 from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, StoreBusy, StoreUnavailable, UnknownResponder
+from roomcast.chat.files.downloads import Downloads
 from roomcast.chat.ids import new_id
 from roomcast.chat.keeping import Keeping
 from roomcast.chat.managing import Managing
@@ -70,6 +71,7 @@ class ChatWriter:
         clock: Provides the creation times.
         limiter: Limits what users write; None: no limit.
         moderation: Reviews each text before it is stored; None: texts are not reviewed.
+        files: Describes files for the moderation; None: the server stores none.
 
     Attributes:
         marks: The use cases that mark stored messages.
@@ -89,9 +91,11 @@ class ChatWriter:
         clock: Clock | None = None,
         limiter: RateLimiter | None = None,
         moderation: Moderation | None = None,
+        files: Downloads | None = None,
     ) -> None:
         self._store = store
         self._moderation = moderation
+        self._files = files
         self._limiter = limiter
         self._publishing = Publishing(publisher, listener, wake_worker)
         self.marks = Marking(store, self._publishing, clock)
@@ -109,6 +113,7 @@ class ChatWriter:
 
         Raises:
             MessageNotFound: the chat has no message ``command.reply_to``.
+            FileNotFound: the caller has not uploaded one of the files to the chat, or has sent it already.
             NotAllowed: the caller may not write as AI, or as the user ``command.user_id``.
             RightMissing: the caller's role does not permit it.
             Muted: the caller is muted in the chat.
@@ -139,6 +144,7 @@ class ChatWriter:
                 default_responder=self._responder_for(command.chat_id, author, command.content),
                 trace=trace,
                 reply_to=command.reply_to,
+                files=tuple(command.files),
             )
         )
 
@@ -167,6 +173,7 @@ class ChatWriter:
                 default_responder=self._responder_for(chat_id, caller.user_id, command.content),
                 replaces=message_id,
                 trace=trace,
+                drops=tuple(command.remove_files),
             )
         )
 
@@ -293,6 +300,7 @@ class ChatWriter:
                 role=new.role,
                 content=new.content,
                 tenant=tenant_of(new.chat_id) or None,
+                files=await self._files.reviewed(new.chat_id, new.files) if self._files and new.files else (),
             )
         )
         return replace(new, content=content)

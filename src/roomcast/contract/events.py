@@ -132,6 +132,23 @@ class Reaction(Output):
     user_ids: tuple[UserId, ...]
 
 
+class Attachment(Output):
+    """A file of a message.
+
+    Attributes:
+        type: The media type, determined from the file's first bytes.
+        size: In bytes.
+        width: In pixels, of an image as it is shown; null for other files, also the next.
+    """
+
+    id: str
+    name: str
+    type: str
+    size: int
+    width: int | None = None
+    height: int | None = None
+
+
 class Message(Output):
     """``new-msg``: one message. The first four fields are those of the guide.
 
@@ -147,6 +164,7 @@ class Message(Output):
         deleted: Whether the message was deleted: its text and parts are erased. Left out if not.
         reactions: Only in REST, where they are current; events follow with each change. Left out if there are none.
         pinned: Only in REST, as `reactions`. Left out if not.
+        attachments: Its files, whose links are in `GET …/files`. Left out if there are none.
     """
 
     id: str
@@ -167,6 +185,7 @@ class Message(Output):
     deleted: bool = Field(default=False, exclude_if=lambda value: not value)
     reactions: tuple[Reaction, ...] = Field(default=(), exclude_if=lambda value: not value)
     pinned: bool = Field(default=False, exclude_if=lambda value: not value)
+    attachments: tuple[Attachment, ...] = Field(default=(), exclude_if=lambda value: not value)
 
 
 class AiEnd(Output):

@@ -9,19 +9,31 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from roomcast.contract.events import Role
+from roomcast.contract.events import Attachment, Role
 from roomcast.contract.model import Output
 from roomcast.contract.tenants import TenantId
 from roomcast.contract.text import ChatId, NewContent, UserId
 
 
+class ReviewedFile(Attachment):
+    """A file of the message.
+
+    Attributes:
+        url: Path below the URL of the API, at which the hook can download it for some minutes.
+    """
+
+    url: str
+
+
 class Review(Output):
-    """A text that is to be stored.
+    """A text that is to be stored, and the files with it.
 
     Attributes:
         kind: A new message, or a new version of one.
         user_id: The author; None: the message has none.
+        content: The text; may be empty if there are files.
         tenant: The tenant of chat and author. Left out if it is the default tenant.
+        files: Left out if there are none.
     """
 
     kind: Literal["send", "edit"]
@@ -30,6 +42,7 @@ class Review(Output):
     role: Role
     content: str
     tenant: TenantId | None = Field(default=None, exclude_if=lambda tenant: tenant is None)
+    files: tuple[ReviewedFile, ...] = Field(default=(), exclude_if=lambda files: not files)
 
 
 class ReviewRequest(Output):

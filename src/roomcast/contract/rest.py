@@ -9,6 +9,7 @@ import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from roomcast.contract.events import LastMessage, MemberRole, Message, Role
 from roomcast.contract.model import Input, Output
@@ -19,10 +20,12 @@ from roomcast.contract.text import (
     CustomEventId,
     CustomEventName,
     Epoch,
+    FileId,
     InviteId,
     InviteToken,
     MessageId,
     ModelName,
+    NewCaption,
     NewContent,
     NewTitle,
     NewUserId,
@@ -42,6 +45,9 @@ MAX_EVENT_DATA_DEPTH = 32
 MAX_SECONDS = 315_360_000
 #: What notifies a user: every message of others, those that mention the user and those of direct chats, or nothing.
 NotifyLevel = Literal["all", "mentions", "none"]
+MAX_FILES_OF_MESSAGE = 10
+#: Files whose links one request returns.
+MAX_LINKS = 50
 
 
 class SendMessage(Input):
@@ -53,14 +59,28 @@ class SendMessage(Input):
         user_id: The author, while authentication is off or with a service token. Otherwise, the author is the token's
             user.
         reply_to: Id of a message of the chat, in any version, that this one replies to.
+        files: Files that the author has uploaded to the chat and not sent yet.
+        content: May be empty if there are files.
     """
 
     chat_id: ChatId
     role: Role
-    content: NewContent
+    # Before the content, whose check depends on them.
+    # Clients leave them out if there are none: earlier servers refuse fields that they do not know.
+    files: list[FileId] = Field(
+        default_factory=list, max_length=MAX_FILES_OF_MESSAGE, exclude_if=lambda value: not value
+    )
+    content: NewCaption
     client_msg_id: ClientMsgId | None = None
     user_id: NewUserId | None = None
     reply_to: MessageId | None = None
+
+    @field_validator("content")
+    @classmethod
+    def _says_something(cls, value: str, info: ValidationInfo) -> str:
+        if not value and not info.data.get("files"):
+            raise ValueError("must contain a visible character, or the message must have files")
+        return value
 
 
 class AiSettings(Input):
@@ -90,9 +110,13 @@ class EditMessage(Input):
 
     Attributes:
         client_msg_id: As in `SendMessage`.
+        remove_files: Files of the message to remove.
     """
 
     content: NewContent
+    remove_files: list[FileId] = Field(
+        default_factory=list, max_length=MAX_FILES_OF_MESSAGE, exclude_if=lambda value: not value
+    )
     client_msg_id: ClientMsgId | None = None
 
 
@@ -598,6 +622,40 @@ class GatewayAddress(Output):
     port: int | None
 
 
+class FileLink(Output):
+    """Where a file is downloaded, until the links expire.
+
+    Attributes:
+        url: Path below the URL of the API.
+    """
+
+    id: FileId
+    url: str
+
+
+class FileLinks(Output):
+    """The response of ``GET /api/chats/{id}/files``. Files that do not exist any more are left out.
+
+    Attributes:
+        expires_in: Seconds until the links expire.
+    """
+
+    links: list[FileLink]
+    expires_in: int
+
+
+class FileRules(Output):
+    """Which files may be uploaded.
+
+    Attributes:
+        max_bytes: Maximum size of a file.
+        types: Accepted media types, such as ``image/*``; null: any.
+    """
+
+    max_bytes: int
+    types: list[str] | None = None
+
+
 class Config(Output):
     """The response of ``GET /api/config``.
 
@@ -607,10 +665,12 @@ class Config(Output):
         epoch: The current epoch.
         version: The server's version.
         push_key: The public key for subscriptions of Web Push, in base64url. Left out if the server sends no pushes.
+        files: Which files may be uploaded; null: none.
     """
 
     auth: bool
     sign_in: bool = False
+    files: FileRules | None = None
     gateway: GatewayAddress
     epoch: Epoch
     version: str

@@ -157,6 +157,18 @@ InviteId = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{64}
 
 #: Token of an invite link.
 InviteToken = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9_-]{32}$")]
+#: Id of an uploaded file.
+FileId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=TURN_ID)]
+
+#: Text of a message in a request that may have files instead.
+NewCaption = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=MAX_CONTENT_CHARS, pattern=r"^[^\u0000]*$"),
+    AfterValidator(lambda value: value and _visible(value)),
+    Field(
+        json_schema_extra={"pattern": rf"^([\u0001-\u001f\u007f-\u009f\u2028\u2029{_BLANK}]*{_VISIBLE}[^\u0000]*)?$"}
+    ),
+]
 
 # The blocks of Unicode with emoji, skin tones and flags.
 _EMOJI: Final = (

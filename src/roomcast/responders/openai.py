@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from roomcast.chat.chunks import clean_text
 from roomcast.chat.model import StoredMessage
-from roomcast.chat.ports import AnswerItem, CutOff, Prompt, ResponderFailure, Usage
+from roomcast.chat.ports import AnswerItem, CutOff, Prompt, PromptFile, ResponderFailure, Usage
 from roomcast.contract.events import TurnReason
 from roomcast.responders.http_stream import EventStreamClient, reported_error
 from roomcast.responders.options import OpenAiOptions
@@ -139,7 +139,8 @@ class OpenAiResponder:
 def to_messages(prompt: Prompt) -> list[dict[str, Any]]:
     """The prompt as messages of Chat Completions."""
     system = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
-    return [*system, *(_to_message(message) for message in (*prompt.history, prompt.message))]
+    messages = (*prompt.history, prompt.message)
+    return [*system, *(_to_message(message, prompt.files.get(message.id, ())) for message in messages)]
 
 
 def parsed_arguments(text: str) -> Any:
@@ -150,8 +151,17 @@ def parsed_arguments(text: str) -> Any:
         return text
 
 
-def _to_message(message: StoredMessage) -> dict[str, Any]:
-    return {"role": "assistant" if message.role == "AI" else "user", "content": message.content}
+def _to_message(message: StoredMessage, files: Sequence[PromptFile]) -> dict[str, Any]:
+    content: Any = message.content
+    if files:
+        content = [{"type": "text", "text": message.content}, *map(_to_part, files)]
+    return {"role": "assistant" if message.role == "AI" else "user", "content": content}
+
+
+def _to_part(file: PromptFile) -> dict[str, Any]:
+    if file.text is None:
+        return {"type": "image_url", "image_url": {"url": file.url}}
+    return {"type": "text", "text": f"{file.name}:\n{clean_text(file.text)}"}
 
 
 def _to_function(tool: Tool) -> dict[str, Any]:

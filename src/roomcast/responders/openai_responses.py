@@ -70,7 +70,7 @@ class OpenAiResponsesResponder:
 
     async def respond(self, prompt: Prompt) -> AsyncIterator[AnswerItem]:
         """See the port."""
-        body = {"input": [message for message in to_messages(prompt) if message["role"] != "system"]}
+        body = {"input": [_to_input(message) for message in to_messages(prompt) if message["role"] != "system"]}
         answer = self._answer(prompt, "POST", self._url, {**self._body(prompt), **body}, _Response())
         async with aclosing(answer) as items:
             async for item in items:
@@ -229,3 +229,17 @@ def _read_end(kind: str, state: dict[str, Any], response: _Response) -> list[Ans
         return []
     counts = (usage.get("input_tokens"), usage.get("output_tokens"))
     return [Usage(*(count if isinstance(count, int) else 0 for count in counts))]
+
+
+def _to_input(message: dict[str, Any]) -> dict[str, Any]:
+    """A message of Chat Completions as the Responses API has it: the parts of its content have other names."""
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    parts = [
+        {"type": "input_text", "text": part["text"]}
+        if part["type"] == "text"
+        else {"type": "input_image", "image_url": part["image_url"]["url"]}
+        for part in content
+    ]
+    return {**message, "content": parts}

@@ -5,11 +5,11 @@ Layer: responders. Source: AI SDK 7, "Stream Protocols", "Data Stream Protocol";
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from roomcast.chat.model import StoredMessage
-from roomcast.chat.ports import AnswerItem, CutOff, Prompt, ResponderFailure
+from roomcast.chat.ports import AnswerItem, CutOff, Prompt, PromptFile, ResponderFailure
 from roomcast.contract.events import TurnReason
 from roomcast.responders.http_stream import EventStreamClient, describe_error
 from roomcast.responders.options import EndpointOptions
@@ -54,7 +54,9 @@ class UiStreamResponder:
 def _body(prompt: Prompt) -> dict[str, Any]:
     body = {
         "id": prompt.message.chat_id,
-        "messages": [_to_ui_message(message) for message in (*prompt.history, prompt.message)],
+        "messages": [
+            _to_ui_message(message, prompt.files.get(message.id, ())) for message in (*prompt.history, prompt.message)
+        ],
         "trigger": "submit-message",
         "messageId": prompt.turn_id,
         "system": prompt.system,
@@ -63,6 +65,7 @@ def _body(prompt: Prompt) -> dict[str, Any]:
     return {key: value for key, value in body.items() if value is not None}
 
 
-def _to_ui_message(message: StoredMessage) -> dict[str, Any]:
+def _to_ui_message(message: StoredMessage, files: Sequence[PromptFile]) -> dict[str, Any]:
     role = "assistant" if message.role == "AI" else "user"
-    return {"id": message.id, "role": role, "parts": [{"type": "text", "text": message.content}]}
+    parts = [{"type": "file", "mediaType": file.type, "filename": file.name, "url": file.url} for file in files]
+    return {"id": message.id, "role": role, "parts": [{"type": "text", "text": message.content}, *parts]}

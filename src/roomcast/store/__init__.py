@@ -25,6 +25,7 @@ May import: chat, contract, histogram.
 | ``statements`` | the port through which a batch reads and writes its rows; its SQLite implementation |
 | ``pipelined`` | the PostgreSQL implementation of that port, with two round trips per batch |
 | ``keyed_rows`` | the statements for rows of any table by primary key |
+| ``files`` | the implementation of the port for files |
 | ``database`` | threads, connections, timeouts, retries, translation of errors |
 | ``threads`` | threads for calls that block, with outcomes for the event loop |
 | ``backend`` | the port for the differences between SQLite and PostgreSQL |

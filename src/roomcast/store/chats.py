@@ -71,6 +71,7 @@ from roomcast.store.tables import (
     chats,
     epochs,
     events,
+    files,
     invites,
     members,
     mentions,
@@ -224,7 +225,15 @@ _some_events = (
     .limit(bindparam("count"))
     .scalar_subquery()
 )
+_some_files = (
+    select(files.c.id)
+    .where(files.c.chat_id == bindparam("chat"), files.c.due_at.is_distinct_from(0))
+    .limit(bindparam("count"))
+    .scalar_subquery()
+)
 _ERASE_STEPS: Final = (
+    # Their contents are deleted by `chat.files.removal`, which then deletes the rows.
+    update(files).where(files.c.id.in_(_some_files)).values(due_at=0),
     delete(messages).where(messages.c.id.in_(_some_messages)),
     delete(events).where(events.c.chat_id == bindparam("chat"), events.c.seq.in_(_some_events)),
 )

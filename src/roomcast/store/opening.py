@@ -15,6 +15,7 @@ from roomcast.histogram import Histogram
 from roomcast.store.chats import SqlChatStore
 from roomcast.store.database import Database
 from roomcast.store.feed import SqlFeedStore
+from roomcast.store.files import SqlFileStore
 from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
@@ -36,6 +37,7 @@ class Store:
         turns: The queue of AI turns.
         sessions: Access tokens that were ended before their expiry.
         feed: The events of all chats in one order.
+        files: The files of chats, without their contents.
         search: The index of the messages.
         pushes: The devices that receive pushes.
         webhooks: Webhooks, and what they have not received.
@@ -46,6 +48,7 @@ class Store:
     turns: SqlTurnStore
     sessions: SqlSessionStore
     feed: SqlFeedStore
+    files: SqlFileStore
     search: SqlSearchStore
     pushes: SqlPushStore
     webhooks: SqlWebhookStore
@@ -117,6 +120,7 @@ async def open_store(
                 SqlTurnStore(database, chats),
                 SqlSessionStore(database, chats),
                 SqlFeedStore(database, chats),
+                SqlFileStore(database, chats),
                 SqlSearchStore(database, chats),
                 SqlPushStore(database, chats),
                 SqlWebhookStore(database, chats),

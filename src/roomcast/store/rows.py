@@ -25,7 +25,7 @@ from roomcast.chat.model import (
     StoredMessage,
     StoredTurn,
 )
-from roomcast.contract.events import LastMessage, MemberRole, TurnReason, TurnStatus
+from roomcast.contract.events import Attachment, LastMessage, MemberRole, TurnReason, TurnStatus
 
 #: A row whose columns depend on the statement.
 AnyRow = Row[*tuple[Any, ...]]
@@ -166,4 +166,15 @@ def to_message(row: AnyRow, epochs: Mapping[int, str]) -> StoredMessage:
         deleted=row.deleted_at is not None,
         reactions={} if row.reacted is None else json.loads(row.reacted),
         pinned=row.pinned_at is not None,
+        attachments=to_attachments(row.attachments),
     )
+
+
+def to_attachments(column: str | None) -> tuple[Attachment, ...]:
+    """Convert the column ``attachments``."""
+    return () if column is None else tuple(Attachment.model_construct(**values) for values in json.loads(column))
+
+
+def encode_attachments(attachments: tuple[Attachment, ...]) -> str | None:
+    """The files of a message as the column ``attachments``."""
+    return json.dumps([vars(one) for one in attachments], ensure_ascii=False) if attachments else None

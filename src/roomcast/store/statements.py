@@ -23,6 +23,7 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     delete,
     func,
     literal_column,
@@ -37,7 +38,7 @@ from roomcast.chat.model import StoredChat, StoredEvent
 from roomcast.store.keyed_rows import by_key, split, sqlite_delete, sqlite_select, sqlite_upsert
 from roomcast.store.lineage import Lineage
 from roomcast.store.message_queries import EACH_VERSION
-from roomcast.store.rows import AnyRow, from_ms, to_chat, to_event, to_message, to_ms, to_turn
+from roomcast.store.rows import AnyRow, from_ms, to_attachments, to_chat, to_event, to_message, to_ms, to_turn
 from roomcast.store.rules.exchange import Changes, LastVersion, LoadedRows, Needs, Row, TurnKeys
 from roomcast.store.rules.turns import ACTIVE, Question, TurnRow
 from roomcast.store.tables import (
@@ -45,6 +46,7 @@ from roomcast.store.tables import (
     chats,
     custom_events,
     events,
+    files,
     invites,
     members,
     mentions,
@@ -182,6 +184,10 @@ _ERASE: Final = (
     .where(events.c.chat_id == bindparam("chat"), events.c.seq == bindparam("at"))
     .values(payload=bindparam("erased"))
 )
+_UPLOADED: Final = select(
+    func.coalesce(func.sum(case((files.c.due_at.is_not(None), files.c.size), else_=0)), 0),
+    func.coalesce(func.sum(files.c.size), 0),
+).where(files.c.user_id == bindparam("user"))
 _CHANGE_CHAT: Final = update(chats).where(chats.c.id == bindparam("chat"))
 _any_version = messages.alias("any_version")
 # The role is part of the text, so that PostgreSQL uses the index of owners.
@@ -193,7 +199,18 @@ _VERSIONS: Final = (
         _any_version.c.id.label("key"),
         *(
             messages.c[name]
-            for name in ("id", "chat_id", "place", "version", "role", "user_id", "turn_id", "reply_to", "deleted_at")
+            for name in (
+                "id",
+                "chat_id",
+                "place",
+                "version",
+                "role",
+                "user_id",
+                "turn_id",
+                "reply_to",
+                "deleted_at",
+                "attachments",
+            )
         ),
     )
     .join(messages, (messages.c.chat_id == _any_version.c.chat_id) & (messages.c.place == _any_version.c.place))
@@ -332,6 +349,7 @@ def load_turns(
             row.turn_id,
             row.reply_to,
             row.deleted_at is not None,
+            to_attachments(row.attachments),
         )
         for row in rows
     }
@@ -380,6 +398,9 @@ def load_further(connection: Connection, needs: Needs, loaded: LoadedRows) -> No
     for table, first in needs.counts:
         column = next(iter(table.primary_key))
         loaded.counts[table, first] = connection.scalar(select(func.count()).where(column == first)) or 0
+    for user_id in needs.uploaded:
+        unsent, total = connection.execute(_UPLOADED, {"user": user_id}).one()
+        loaded.uploaded[user_id] = int(unsent), int(total)
     for table, keys in needs.rows.items():
         is_asked = or_(*(and_(*map(operator.eq, table.primary_key, key)) for key in keys))
         found = connection.execute(select(table).where(is_asked)).all()

@@ -56,6 +56,8 @@ _ANSWERS = text("role = 'AI'")
 _OWNERS = text("role = 'owner'")
 _ALIVE = text("dead_at IS NULL")
 _UNFINISHED = text("user_id IS NOT NULL")
+# Most files are sent.
+_IS_DUE = text("due_at IS NOT NULL")
 
 epochs: Final = Table(
     "epochs",
@@ -142,6 +144,8 @@ messages: Final = Table(
     Column("reply_to", _ID),
     # The text and the parts are erased.
     Column("deleted_at", BigInteger),
+    # A JSON array of `contract.events.Attachment`; NULL if it has no files.
+    Column("attachments", Text),
     # Finds the replies to a message.
     Index("ix_messages_reply_to", "reply_to", "place", sqlite_where=_REPLIES, postgresql_where=_REPLIES),
     # Find the messages of a user, and the answers.
@@ -344,6 +348,38 @@ search_backlog: Final = Table(
     # Messages with smaller ids are not indexed yet.
     Column("below", _ID, primary_key=True),
     info=NOT_PERSONAL,
+)
+
+files: Final = Table(
+    "files",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
+    # The user that uploaded it; NULL while authentication is off.
+    Column("user_id", _ID),
+    # The first message that has it. NULL: it is not sent.
+    Column("message_id", _ID),
+    # "" until the upload is complete; also the type.
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    # When it is removed. NULL: a message has it. 0: its removal has begun, and no message can have it any more.
+    Column("due_at", BigInteger),
+    # Finds files to remove, and those of a deleted chat.
+    Index("ix_files_due_at", "due_at", sqlite_where=_IS_DUE, postgresql_where=_IS_DUE),
+    Index("ix_files_chat_id", "chat_id"),
+    # Adds up the files of a user without reading their rows.
+    Index("ix_files_user_id", "user_id", "due_at", "size"),
+)
+
+# Keys that the processes share.
+shared_keys: Final = Table(
+    "shared_keys",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )
 
 additions: Final = Table(

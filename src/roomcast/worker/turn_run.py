@@ -22,6 +22,7 @@ from roomcast.chat.answer import Answer, fold
 from roomcast.chat.chunks import ChunkRejected, decode_chunks, ending_chunk
 from roomcast.chat.context import build_prompt
 from roomcast.chat.errors import StoreUnavailable, TurnLost
+from roomcast.chat.files.prompts import PromptFiles
 from roomcast.chat.model import Checkpoint, Ending, StoredMessage, Turn
 from roomcast.chat.ports import (
     AnswerItem,
@@ -102,6 +103,7 @@ class TurnServices:
         log: Carries the signals that stop turns.
         responders: The responders by name.
         tracer: Records the turns of traced requests; None: tracing is off.
+        files: Adds files to prompts; None: the server stores none.
     """
 
     store: TurnStore
@@ -110,6 +112,7 @@ class TurnServices:
     log: EventLog
     responders: Mapping[str, Responder]
     tracer: Tracer | None = None
+    files: PromptFiles | None = None
 
 
 class TurnRun:
@@ -278,6 +281,8 @@ class TurnRun:
             return Verdict(TurnStatus.FAILED, TurnReason.NO_RESPONDER)
         messages = await self._persist(self._context)
         prompt = build_prompt(self.turn, messages, self._options.token_budget, self._options.system_prompt)
+        if self._services.files is not None:
+            prompt = await self._services.files.add_to(prompt)
         return await self._try(self._responder, prompt, ref)
 
     async def _context(self) -> Sequence[StoredMessage]:

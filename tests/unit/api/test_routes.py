@@ -63,6 +63,7 @@ async def test_the_config_contains_the_address_of_the_gateway(tmp_path: Path) ->
         assert (await client.get("/api/config")).json() == {
             "auth": False,
             "signIn": False,
+            "files": {"maxBytes": 25_000_000, "types": None},
             "gateway": {"url": None, "port": 3001},
             "epoch": backend.reader.epoch,
             "version": __version__,

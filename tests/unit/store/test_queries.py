@@ -28,9 +28,12 @@ from roomcast.chat.commands import (
     CustomEvent,
     DeleteChat,
     DeleteMessage,
+    DropFile,
     EndTurn,
     ExpireMessages,
     ForgetUser,
+    FinishFile,
+    ForgetFile,
     MarkPublished,
     MarkRead,
     MemberAction,
@@ -38,10 +41,12 @@ from roomcast.chat.commands import (
     NewCustomEvents,
     NewInvite,
     NewMemberChange,
+    NewMessage,
     NewVersion,
     OpenDirect,
     Pin,
     React,
+    ReserveFile,
     RevokeInvite,
     StartTurn,
     StopTurn,
@@ -53,7 +58,7 @@ from roomcast.chat.ports.personal import Erasure
 from roomcast.chat.search_terms import parse_query
 from roomcast.chat.webhooks.model import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.cursor import Cursor
-from roomcast.contract.events import MemberRole, TurnStatus
+from roomcast.contract.events import Attachment, MemberRole, TurnStatus
 from roomcast.contract.internal import EndedSession
 from roomcast.store import chats as chat_queries
 from roomcast.store.opening import Store, open_store
@@ -78,7 +83,7 @@ SMALL = {"SCAN state", "SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_
     "SCAN search_backlog USING COVERING INDEX sqlite_autoindex_search_backlog_1",
 }
 #: The same on PostgreSQL.
-SMALL_TABLES = {"epochs", "feed_head", "search_backlog"}
+SMALL_TABLES = {"epochs", "feed_head", "search_backlog", "shared_keys"}
 #: FTS5 finds the rows of a term, and reads the settings and the segments of its index by itself.
 FTS = re.compile(
     r"SCAN search_terms VIRTUAL TABLE INDEX \d+:.*M\d|SCAN search_vocabulary VIRTUAL TABLE INDEX 2:"
@@ -192,6 +197,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await chats.commit(DeleteMessage("c", message_id, START))
         await exercise_integration(store)
         assert await turns.claim_turn(START, START) is not None
+        await exercise_files(store)
         await _end(store)
 
 
@@ -275,6 +281,32 @@ async def exercise_webhooks(store: Store) -> None:
 
 async def sqlite_statements(options: DatabaseOptions) -> list[str]:
     """The statements that `exercise` runs, with the values of their parameters."""
+async def exercise_files(store: Store) -> None:
+    """The part of `exercise` for files."""
+    chats = store.chats
+    await chats.commit(ReserveFile("f", "c", "ann", 1, START, START, 9, 9, "ann"))
+    await chats.commit(FinishFile("c", Attachment(id="f", name="f", type="text/plain", size=1), "ann"))
+    await store.files.file("f")
+    await store.files.files("c", ["f", "g"])
+    await store.files.due_files(START, 10)
+    await store.files.secret("links")
+    message = new_message(member="ann", user_id="ann", files=("f",))
+    await chats.commit(message)
+    await chats.commit(DeleteMessage("c", message.id, START))
+    await chats.commit(DropFile("c", "f", START))
+    await chats.commit(new_message(replaces=(await _with_file(store)).id, drops=("g",), member="ann", user_id="ann"))
+    await chats.commit(ForgetFile("c", "f"))
+
+
+async def _with_file(store: Store) -> NewMessage:
+    await store.chats.commit(ReserveFile("g", "c", "ann", 1, START, START, 9, 9, "ann"))
+    await store.chats.commit(FinishFile("c", Attachment(id="g", name="g", type="text/plain", size=1), "ann"))
+    message = new_message(member="ann", user_id="ann", files=("g",))
+    await store.chats.commit(message)
+    return message
+
+
+async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
     statements: list[str] = []
 
     def trace(driver: sqlite3.Connection, *_: Any) -> None:
@@ -382,6 +414,10 @@ POPULATE = """
         WHERE id LIKE chat_id || '-%';
     INSERT INTO erasures (id, user_id, requested_at, erased, lease_until)
         SELECT 'erased-' || n, CASE WHEN n % 50 = 0 THEN 'user-' || n END, 0, 0, 0 FROM generate_series(2, 5000) n;
+    INSERT INTO files (id, chat_id, user_id, name, type, size, due_at)
+        SELECT 'f' || n, 'chat-' || (n % 2000 + 1), 'user-' || n % 50, 'a', 'text/plain', 1,
+            CASE WHEN n % 3 = 0 THEN n * 1000000000000 END
+        FROM generate_series(1, 6000) n;
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     INSERT INTO webhooks (id, tenant, url, active, secret, old_until, position, since, generation, lease_until,

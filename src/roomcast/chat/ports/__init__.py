@@ -7,6 +7,7 @@ May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_term
 | module | what |
 |---|---|
 | ``clock`` | wall-clock time |
+| ``files`` | the contents of uploaded files |
 | ``limiter`` | rate limits of users, chats and addresses |
 | ``log`` | the ordered log of each chat and its live feed |
 | ``moderator`` | decides what happens to a text before it is stored |
@@ -21,6 +22,7 @@ May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_term
 """
 
 from roomcast.chat.ports.clock import Clock, SystemClock
+from roomcast.chat.ports.files import ContentHeaders, FileContents
 from roomcast.chat.ports.limiter import Charge, RateLimiter
 from roomcast.chat.ports.log import (
     LOG_ENTRY_VERSION,
@@ -56,13 +58,23 @@ from roomcast.chat.ports.responder import (
     Chunk,
     CutOff,
     Prompt,
+    PromptFile,
     Reference,
     Responder,
     ResponderFailure,
     ResumableResponder,
     Usage,
 )
-from roomcast.chat.ports.store import ChatStore, FeedRead, FeedStore, SearchStore, SessionStore, TurnStore, Writes
+from roomcast.chat.ports.store import (
+    ChatStore,
+    FeedRead,
+    FeedStore,
+    FileStore,
+    SearchStore,
+    SessionStore,
+    TurnStore,
+    Writes,
+)
 from roomcast.chat.ports.tracer import Attributes, Span, SpanKind, Tracer
 from roomcast.chat.ports.turn_streams import (
     MAX_FRAME_BYTES,
@@ -91,11 +103,14 @@ __all__ = [
     "ChatStore",
     "Chunk",
     "Clock",
+    "ContentHeaders",
     "CutOff",
     "EventLog",
     "FeedRead",
     "FeedSink",
     "FeedStore",
+    "FileContents",
+    "FileStore",
     "Gap",
     "Head",
     "ImmediateLog",
@@ -113,6 +128,7 @@ __all__ = [
     "PushState",
     "PushStore",
     "PushedMessage",
+    "PromptFile",
     "RateLimiter",
     "Recipient",
     "Reference",

@@ -5,12 +5,37 @@ Layer: chat. Contract suite: tests/contract/test_responder.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from roomcast.chat.model import StoredMessage
 from roomcast.contract.events import TurnReason
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFile:
+    """A file of a message, for a model.
+
+    Attributes:
+        type: The media type: an image of `chat.files.names.INLINE_TYPES`, or a text in UTF-8.
+        data: The content.
+    """
+
+    name: str
+    type: str
+    data: bytes
+
+    @property
+    def text(self) -> str | None:
+        """The content of a text; None for an image."""
+        return None if self.type.startswith("image/") else self.data.decode("utf-8", "replace")
+
+    @property
+    def url(self) -> str:
+        """The content as a ``data:`` URL."""
+        return f"data:{self.type};base64,{b64encode(self.data).decode()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +48,7 @@ class Prompt:
         system: Instructions of the chat; None if there are none.
         model: The chat's model; None: the responder's default.
         turn_id: Id of the turn, the same in every attempt.
+        files: Images and texts by the id of their message, of which the content says name, type and size.
     """
 
     message: StoredMessage
@@ -30,6 +56,7 @@ class Prompt:
     system: str | None = None
     model: str | None = None
     turn_id: str = ""
+    files: Mapping[str, Sequence[PromptFile]] = field(default_factory=dict)
 
 
 #: A chunk of the AI SDK's UI message stream, such as ``{"type": "text-delta", "id": "0", "delta": "Hello"}``. The

@@ -26,6 +26,7 @@ from roomcast.chat.model import (
     StoredChat,
     StoredCursor,
     StoredEvent,
+    StoredFile,
     StoredInvite,
     StoredMember,
     StoredMessage,
@@ -264,6 +265,22 @@ class SearchStore(Protocol):
 
     async def index_more(self) -> bool:
         """Index some of those messages, the newest first, in a short transaction; false: there are none."""
+
+
+class FileStore(Writes, Protocol):
+    """The files of all chats, without their contents. Every method may raise `StoreUnavailable`."""
+
+    async def file(self, file_id: str) -> StoredFile | None:
+        """A file whose upload is complete and whose removal has not begun; None if there is no such file."""
+
+    async def files(self, chat_id: str, file_ids: Sequence[str]) -> Sequence[StoredFile]:
+        """Those of the given files that belong to the chat, as for `file`, in any order."""
+
+    async def due_files(self, at: datetime, limit: int) -> Sequence[tuple[str, str]]:
+        """Chat and id of files to remove, the first due first, at most ``limit``."""
+
+    async def secret(self, name: str) -> bytes:
+        """A random key of 32 bytes, the same for every process and after every start."""
 
 
 class TurnStore(Writes, Protocol):

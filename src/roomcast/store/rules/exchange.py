@@ -55,6 +55,7 @@ class Needs:
         locks: Users to lock, for rows that belong to no chat.
         last_versions: Messages whose last version is read, without its text, by the id of any version.
         versions: Messages of which all versions are read with their texts, by the id of any version.
+        uploaded: Users whose files are added up. They must be locked.
         turns: Turns.
     """
 
@@ -66,6 +67,7 @@ class Needs:
     locks: set[str] = field(default_factory=set)
     last_versions: set[str] = field(default_factory=set)
     versions: set[str] = field(default_factory=set)
+    uploaded: set[str] = field(default_factory=set)
     turns: TurnKeys = field(default_factory=TurnKeys)
 
     def chat(self, chat_id: str, member: str | None = None) -> None:
@@ -100,6 +102,7 @@ class LoadedRows:
         last_versions: The last version of a message by the id of any of its versions.
         owners: The users that own each chat of `Needs.owners`.
         versions: All versions of a message, ascending, by the id of one of them.
+        uploaded: Total size in bytes of the files of a user: of those that no message has, and of all.
         turns: See `turns.TurnRules`.
         questions: See `turns.TurnRules`.
         newest_activity_ms: The latest activity in any chat, in Unix milliseconds; 0 if there is no chat.
@@ -112,6 +115,7 @@ class LoadedRows:
     last_versions: dict[str, LastVersion] = field(default_factory=dict)
     owners: dict[str, set[str]] = field(default_factory=dict)
     versions: dict[str, list[StoredMessage]] = field(default_factory=dict)
+    uploaded: dict[str, tuple[int, int]] = field(default_factory=dict)
     turns: Mapping[str, TurnRow] = field(default_factory=dict)
     questions: Mapping[str, Question] = field(default_factory=dict)
     newest_activity_ms: int = 0

@@ -15,12 +15,13 @@ from roomcast.chat.model import AuditAction, Committed
 from roomcast.chat.rights import Right
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
+from roomcast.store.rules import files as attached_files
 from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import LastVersion, LoadedRows, Needs
 from roomcast.store.rules.reads import erase_mentions
 from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import pins, reactions
+from roomcast.store.tables import files, pins, reactions
 
 _Marking = DeleteMessage | React | Pin
 
@@ -42,6 +43,9 @@ def follow(needs: Needs, loaded: LoadedRows, command: _Marking) -> None:
         if isinstance(command, Pin):
             needs.row(pins, command.chat_id, message.place)
             needs.counts.add((pins, command.chat_id))
+        if isinstance(command, DeleteMessage):
+            for attachment in loaded.versions[command.message_id][-1].attachments:
+                needs.row(files, attachment.id)
 
 
 def delete(work: Work, command: DeleteMessage) -> Committed | None:
@@ -61,6 +65,7 @@ def delete(work: Work, command: DeleteMessage) -> Committed | None:
     for version in versions:
         work.recorder.erase(version, command.at)
         erase_mentions(work, version)
+    attached_files.drop(work, (one.id for one in last.attachments))
     work.delete(reactions, command.chat_id, last.place)
     work.delete(pins, command.chat_id, last.place)
     committed = _record(work, EventType.MESSAGE_DELETED, command, message, user_id=command.member)

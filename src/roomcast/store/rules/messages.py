@@ -13,10 +13,11 @@ from roomcast.chat.errors import MessageNotFound
 from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
 from roomcast.chat.rights import Right
 from roomcast.contract.events import EventType
+from roomcast.store.rules import files as attached_files
 from roomcast.store.rules import reads, rights
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import messages
+from roomcast.store.tables import files, messages
 
 
 def needs(needs: Needs, new: NewMessage) -> None:
@@ -26,6 +27,8 @@ def needs(needs: Needs, new: NewMessage) -> None:
         needs.sent.add((new.chat_id, new.client_msg_id))
     if new.reply_to is not None:
         needs.row(messages, new.reply_to)
+    for file_id in (*new.files, *new.drops):
+        needs.row(files, file_id)
     if new.role == "USER":
         reads.needs_mentions(needs, new)
         needs.turns.asked.add(new.chat_id)
@@ -49,6 +52,7 @@ def append(work: Work, new: NewMessage) -> Committed:
         if original is None or original["chat_id"] != new.chat_id:
             raise MessageNotFound(new.chat_id, new.reply_to)
     earlier = None if new.replaces is None else turns.replaced(new, new.replaces)
+    attachments = attached_files.of_version(work, new, () if earlier is None else earlier.attachments)
     responder = turns.responder(ai, new)
     if chat is None and new.creates is not None:
         chat = recorder.add_chat(new.creates)
@@ -72,7 +76,9 @@ def append(work: Work, new: NewMessage) -> Committed:
         version=1 if earlier is None else earlier.version + 1,
         turn=turn,
         reply_to=new.reply_to if earlier is None else earlier.reply_to,
+        attachments=attachments,
     )
+    attached_files.attach(work, message, new.drops)
     event = recorder.add_event(
         new.chat_id, EventType.MESSAGE_CREATED, encode_message(message), new.created_at, new.trace
     )

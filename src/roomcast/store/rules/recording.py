@@ -21,7 +21,7 @@ from roomcast.chat.model import AuditAction, ChatAi, StoredChat, StoredEvent, St
 from roomcast.chat.search_terms import index_terms
 from roomcast.contract.events import EventType
 from roomcast.store.lineage import Lineage
-from roomcast.store.rows import encode_ai, from_ms, to_ms
+from roomcast.store.rows import encode_ai, encode_attachments, from_ms, to_ms
 from roomcast.store.tables import audit, chats, events, messages, outbox
 
 _LARGEST_STEP: Final = timedelta(days=1)
@@ -193,6 +193,7 @@ class Recorder:
             "status": "sent",
             "created_at": to_ms(message.created_at),
             "reply_to": message.reply_to,
+            "attachments": encode_attachments(message.attachments),
         }
         self._inserts[messages].append(row)
         self._added[message.id] = row
@@ -200,12 +201,12 @@ class Recorder:
             self._index(message, message.content)
 
     def erase(self, message: StoredMessage, at: datetime, **columns: Any) -> None:
-        """Erase the text of one version of a message, also in the event that wrote it; and change other columns."""
-        self._change_message(message.id, content="", parts=None, deleted_at=to_ms(at), **columns)
+        """Erase the text and files of one version of a message, also in its event; and change other columns."""
+        self._change_message(message.id, content="", parts=None, attachments=None, deleted_at=to_ms(at), **columns)
         self._index(message, "")
-        if not message.content and not message.parts:
+        if not message.content and not message.parts and not message.attachments:
             return  # an answer without a text: its event is a status
-        erased = replace(message, content="", parts=None, deleted=True, reactions={}, pinned=False)
+        erased = replace(message, content="", parts=None, deleted=True, reactions={}, pinned=False, attachments=())
         self.erased[message.chat_id, message.seq] = encode_message(erased)
 
     def change_answer(self, answer: StoredMessage) -> None:

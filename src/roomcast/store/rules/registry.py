@@ -18,9 +18,12 @@ from roomcast.chat.commands import (
     Command,
     DeleteChat,
     DeleteMessage,
+    DropFile,
     EndTurn,
     ExpireMessages,
     ForgetUser,
+    FinishFile,
+    ForgetFile,
     MarkPublished,
     MarkRead,
     NewChat,
@@ -32,6 +35,7 @@ from roomcast.chat.commands import (
     OpenDirect,
     Pin,
     React,
+    ReserveFile,
     RevokeInvite,
     SetNotificationDefault,
     SetNotifications,
@@ -51,6 +55,7 @@ from roomcast.store.rules import (
     reads,
     turn_commands,
 )
+from roomcast.store.rules import chats, custom_events, files, invites, marks, members, messages, reads, turn_commands
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
@@ -76,6 +81,10 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     MarkRead: Rule(reads.needs, reads.mark, reads.follow),
     SetNotifications: Rule(notifications.needs, notifications.change),
     SetNotificationDefault: Rule(chats.needs_nothing, notifications.change_default),
+    ReserveFile: Rule(files.needs_reserve, files.reserve, files.follow_reserve),
+    FinishFile: Rule(files.needs_finish, files.finish),
+    DropFile: Rule(files.needs_removal, files.drop_one),
+    ForgetFile: Rule(files.needs_removal, files.forget),
     NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version),
     StopTurn: Rule(turn_commands.needs_stop, turn_commands.stop),
     StartTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.start(command)),

@@ -19,7 +19,7 @@ from roomcast.chat.errors import AnswerActive, MessageNotFound, NotAllowed, Turn
 from roomcast.chat.ids import new_id
 from roomcast.chat.mentions import mentions
 from roomcast.chat.model import ChatAi, Committed, Ending, StoredEvent, StoredMessage, StoredTurn, TurnClaim
-from roomcast.contract.events import EventType, TurnReason, TurnStatus
+from roomcast.contract.events import Attachment, EventType, TurnReason, TurnStatus
 from roomcast.store.rows import to_ms
 from roomcast.store.rules.recording import Recorder
 
@@ -95,7 +95,7 @@ class Question:
 
     Attributes:
         turn_id: Its latest turn; None if there is none.
-        reply_to: See `StoredMessage`; also the next.
+        reply_to: See `StoredMessage`; also the next ones.
     """
 
     id: str
@@ -107,6 +107,7 @@ class Question:
     turn_id: str | None
     reply_to: str | None = None
     deleted: bool = False
+    attachments: tuple[Attachment, ...] = ()
 
 
 class TurnRules:
@@ -199,6 +200,7 @@ class TurnRules:
                 message.user_id,
                 None if turn is None else turn.id,
                 message.reply_to,
+                attachments=message.attachments,
             )
         if turn is not None and responder is not None:
             self._queue(turn, responder, event)

@@ -35,6 +35,7 @@ class Work:
         sent: As in `LoadedRows`; also the next.
         last_versions: Not changed by the commands; also the next.
         versions: As in `LoadedRows`.
+        uploaded: As in `LoadedRows`, with what the commands so far have added.
         published: The seq up to which outbox marks are deleted, by chat.
     """
 
@@ -46,6 +47,7 @@ class Work:
         self.published: dict[str, int] = {}
         self.last_versions = loaded.last_versions
         self.versions = loaded.versions
+        self.uploaded = loaded.uploaded
         self._loaded = loaded.rows
         self._counts = loaded.counts
         self._owners = loaded.owners

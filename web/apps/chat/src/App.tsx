@@ -38,7 +38,13 @@ export function App() {
   return (
     // The key remounts the page for another user, which discards all state of the previous one.
     <RoomcastProvider key={me.userId} client={client} userId={me.userId}>
-      <Shell userId={me.userId} authEnabled={config.auth} signIn={config.signIn} pushKey={config.pushKey ?? null} />
+      <Shell
+        userId={me.userId}
+        authEnabled={config.auth}
+        signIn={config.signIn}
+        pushKey={config.pushKey ?? null}
+        acceptsFiles={Boolean(config.files)}
+      />
     </RoomcastProvider>
   );
 }

@@ -7,6 +7,7 @@ import { useConfig } from '../src/useConfig.ts';
 const CONFIG: contract.Config = {
   auth: false,
   signIn: false,
+  files: null,
   gateway: { url: null, port: 1 },
   epoch: 'e',
   version: '1',

@@ -1,8 +1,10 @@
 /** Typed REST API. Every call rejects with a `NetworkError`, a `ProblemError` or a `TokenError`. */
 import { apiBase } from './addresses.ts';
 import { messageOf, NetworkError, ProblemError, TokenError } from './errors.ts';
+import { upload, type UploadOptions } from './files.ts';
 import type {
   AiSettings,
+  Attachment,
   BanList,
   ChangeNotifications,
   Chat,
@@ -13,6 +15,7 @@ import type {
   CreateInvite,
   EditMessage,
   EventPage,
+  FileLinks,
   InviteList,
   InvitePreview,
   MemberPage,
@@ -278,6 +281,32 @@ export class RoomcastApi {
     return this.#request('POST', `/api/invites/${encodeURIComponent(token)}`);
   }
 
+  /**
+   * Uploads a file, which a message of this user may then have: pass it to `ChatSession.send`. Only in browsers.
+   * It is removed after a day unless a message has it.
+   */
+  async uploadFile(chatId: string, file: Blob, options: UploadOptions = {}): Promise<Attachment> {
+    const name = options.name ?? (file instanceof File ? file.name : '');
+    const url = this.#base() + pathOf(chatId, 'files') + queryString({ name: name === '' ? 'file' : name });
+    return upload({ url, token: await this.token(), body: file }, options);
+  }
+
+  /** Links to files of a chat, by id. Each can be used without a token until it expires. */
+  async fileLinks(
+    chatId: string,
+    fileIds: readonly string[],
+  ): Promise<{ links: ReadonlyMap<string, string>; expiresInMs: number }> {
+    const query = new URLSearchParams(fileIds.map((id) => ['id', id])).toString();
+    const found = await this.#request<FileLinks>('GET', `${pathOf(chatId, 'files')}?${query}`);
+    const links = new Map(found.links.map(({ id, url }) => [id, this.#base() + url]));
+    return { links, expiresInMs: found.expiresIn * 1000 };
+  }
+
+  /** Removes a file that this user has uploaded and not sent. */
+  removeFile(chatId: string, fileId: string): Promise<void> {
+    return this.#request('DELETE', pathOf(chatId, 'files', fileId));
+  }
+
   /** Stops a turn, and returns it; one that is streaming ends soon after. */
   stopTurn(chatId: string, turnId: string): Promise<Turn> {
     return this.#request('POST', pathOf(chatId, 'turns', turnId, 'stop'));
@@ -309,20 +338,22 @@ export class RoomcastApi {
     }
   }
 
+  #base(): string {
+    return apiBase({ apiUrl: this.#options().apiUrl, pageOrigin: this.#runtime.pageOrigin() });
+  }
+
   async #request<T>(
     method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
     path: string,
     { query, body }: { query?: Query; body?: unknown } = {},
   ): Promise<T> {
-    const { apiUrl } = this.#options();
     const headers: Record<string, string> = { accept: 'application/json' };
     if (body !== undefined) headers['content-type'] = 'application/json';
     const token = await this.token();
     if (token !== null) headers['authorization'] = `Bearer ${token}`;
     const abort = new AbortController();
     const exchange = async (): Promise<T> => {
-      const base = apiBase({ apiUrl, pageOrigin: this.#runtime.pageOrigin() });
-      const response = await this.#runtime.fetch(base + path + queryString(query), {
+      const response = await this.#runtime.fetch(this.#base() + path + queryString(query), {
         method,
         headers,
         signal: abort.signal,

@@ -153,7 +153,7 @@ interface Draft {
   turns: readonly Turn[];
 }
 
-const ERASED = { content: '', parts: null, deleted: true, reactions: [], pinned: false };
+const ERASED = { content: '', parts: null, deleted: true, reactions: [], pinned: false, attachments: [] };
 
 /** What each stored event changes. A type that is missing here is an error of the compiler. */
 const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: StoredEvents[Name]) => void } = {

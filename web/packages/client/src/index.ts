@@ -17,7 +17,8 @@ export {
   RoomcastError,
   TokenError,
 } from './errors.ts';
-export type { Config, SearchHit, SearchPage } from './generated/contract.ts';
+export type { UploadOptions } from './files.ts';
+export type { Attachment, Config, SearchHit, SearchPage } from './generated/contract.ts';
 export type * as contract from './generated/contract.ts';
 export { INITIAL_MEMBERS, type MembersSnapshot } from './members.ts';
 export { INITIAL_PRESENCE, type PresenceSnapshot } from './participants.ts';

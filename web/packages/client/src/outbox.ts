@@ -10,13 +10,14 @@
 import type { RoomcastApi } from './api.ts';
 import { backoffMs } from './backoff.ts';
 import { ConnectionAbortedError, ProblemError, type RoomcastError, toRoomcastError } from './errors.ts';
-import type { Message, SendMessage } from './generated/contract.ts';
+import type { Attachment, Message, SendMessage } from './generated/contract.ts';
 import type { Runtime } from './runtime.ts';
 import { Timer } from './timer.ts';
 
 const MAX_ERROR_RESPONSES = 6;
 
-export type Outgoing = SendMessage & { clientMsgId: string };
+/** A message to send, with its files as the entry shows them. */
+export type Outgoing = Omit<SendMessage, 'files'> & { clientMsgId: string; attachments?: readonly Attachment[] };
 
 export interface OutboxEvents {
   sent: (message: Message) => void;
@@ -94,7 +95,7 @@ export class Outbox {
   async #attempt(item: Item): Promise<void> {
     this.#hold(null);
     try {
-      const message = await this.#api.sendMessage(item.outgoing);
+      const message = await this.#api.sendMessage(toCommand(item.outgoing));
       if (!this.#remove(item)) return;
       this.#events.sent(message);
     } catch (caught) {
@@ -127,4 +128,11 @@ export class Outbox {
     }
     return true;
   }
+}
+
+function toCommand({ attachments, ...message }: Outgoing): SendMessage {
+  // Left out without files: earlier servers refuse fields that they do not know.
+  return attachments
+    ? { ...message, files: attachments.map(({ id }) => id) as SendMessage['files'] & object }
+    : message;
 }

@@ -15,11 +15,13 @@ import {
 import { type RoomcastError, toRoomcastError } from './errors.ts';
 import { Feed, type FeedDependencies, type FeedOutput } from './feed.ts';
 import { type FeedInput, isSynced, type SequencedEvent } from './feed-machine.ts';
+import { FileLinks, type UploadOptions } from './files.ts';
 import type {
   AiChunk,
   AiEnd,
   AiSettings,
   AiStatus,
+  Attachment,
   Chat,
   CustomEvent,
   Message,
@@ -110,6 +112,7 @@ export class ChatSession {
   readonly #resolvers = new Map<string, (entry: ChatEntry) => void>();
   /** Messages in the outbox and failed messages, by entry key. */
   readonly #unsettled = new Map<string, Outgoing>();
+  readonly #links: FileLinks;
   #log: ChatLog = EMPTY_LOG;
   #userId: string | null = null;
   #followers = 0;
@@ -138,6 +141,7 @@ export class ChatSession {
       joined: () => this.#feed.state.streamedFrom !== null,
       grown: (turnId, { content, parts }) => this.#updateLog({ type: 'grown', turnId, change: { content, parts } }),
     });
+    this.#links = new FileLinks(chatId, dependencies.api, dependencies.runtime.clock);
     this.#graceTimer = new Timer(dependencies.runtime.clock);
     this.#snapshot = new Observable<ChatSnapshot>({ ...INITIAL_CHAT, chatId });
   }
@@ -197,9 +201,10 @@ export class ChatSession {
    * Sends a message; the snapshot contains its entry at once.
    *
    * @param replyTo - Id of a message of the chat that it replies to.
+   * @param attachments - Files that were uploaded to the chat by `uploadFile`; with one, the content may be empty.
    * @returns The final entry, with status `sent`, or with status `failed` and an `error`. Never rejects.
    */
-  send(content: string, replyTo?: string | null): Promise<ChatEntry> {
+  send(content: string, replyTo?: string | null, attachments: readonly Attachment[] = []): Promise<ChatEntry> {
     const { runtime, unsent, notStored } = this.#dependencies;
     const outgoing: Outgoing = {
       chatId: this.chatId,
@@ -209,6 +214,7 @@ export class ChatSession {
       userId: this.#userId,
       // Left out without a reply: earlier servers refuse fields that they do not know.
       ...(replyTo && { replyTo }),
+      ...(attachments.length > 0 && { attachments }),
     };
     if (unsent?.put(outgoing) === false) notStored();
     this.#participants.setTyping(false);
@@ -298,6 +304,24 @@ export class ChatSession {
   /** The newest replies to a message, in the order of the chat; rejects with a `RoomcastError`. */
   async replies(messageId: string): Promise<readonly ChatEntry[]> {
     return (await this.#dependencies.api.listReplies(this.chatId, messageId)).messages.map(toEntry);
+  }
+
+  /** Uploads a file, for `send`. It is removed after a day unless a message has it. Rejects with a `RoomcastError`. */
+  uploadFile(file: Blob, options?: UploadOptions): Promise<Attachment> {
+    return this.#dependencies.api.uploadFile(this.chatId, file, options);
+  }
+
+  /** Removes a file that was uploaded and not sent; rejects with a `RoomcastError`. */
+  removeFile(fileId: string): Promise<void> {
+    return this.#dependencies.api.removeFile(this.chatId, fileId);
+  }
+
+  /**
+   * The link of a file, valid for at least a minute; null if the file does not exist any more. Rejects with a
+   * `RoomcastError`. Links that are asked for together cost one request.
+   */
+  fileUrl(fileId: string): Promise<string | null> {
+    return this.#links.url(fileId);
   }
 
   /** All versions of a message, oldest first; rejects with a `RoomcastError`. */
@@ -521,7 +545,7 @@ export class ChatSession {
   }
 
   #enqueue(outgoing: Outgoing): Promise<ChatEntry> {
-    const { clientMsgId, content, role, userId = null, replyTo = null } = outgoing;
+    const { clientMsgId, content, role, userId = null, replyTo = null, attachments = [] } = outgoing;
     const key = outgoingKey(clientMsgId);
     const { chatId } = this;
     this.#unsettled.set(key, outgoing);
@@ -530,6 +554,7 @@ export class ChatSession {
       entry: {
         ...NO_MARKS,
         replyTo,
+        attachments,
         key,
         id: clientMsgId,
         chatId,

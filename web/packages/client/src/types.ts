@@ -5,6 +5,7 @@
  */
 import type { RoomcastError } from './errors.ts';
 import type {
+  Attachment,
   ChatActivity,
   CustomEvent,
   ChatRead,
@@ -135,6 +136,8 @@ export interface ChatEntry extends ChatMessage {
   /** Users by emoji, in the order of their reactions. */
   readonly reactions: readonly Reaction[];
   readonly pinned: boolean;
+  /** The files; `ChatSession.fileUrl` returns their links. */
+  readonly attachments: readonly Attachment[];
   readonly status: 'sending' | 'sent' | 'failed';
   /** Why the message failed; null unless `status` is `failed`. */
   readonly error: RoomcastError | null;
@@ -187,11 +190,12 @@ export interface LastMessage {
 export type RevivedMessage = Omit<Message, 'time' | 'parts'> & { time: Date; parts: readonly MessagePart[] | null };
 
 /** What the server leaves out of a message if it is not set. */
-export const NO_MARKS: Pick<ChatEntry, 'replyTo' | 'deleted' | 'reactions' | 'pinned'> = {
+export const NO_MARKS: Pick<ChatEntry, 'replyTo' | 'deleted' | 'reactions' | 'pinned' | 'attachments'> = {
   replyTo: null,
   deleted: false,
   reactions: [],
   pinned: false,
+  attachments: [],
 };
 
 /** `message` is undefined if another server sent the payload. */

@@ -3,6 +3,7 @@
  *
  * Any access may throw: the storage is blocked or full, or the browser profile is damaged. Messages are sent all the same.
  */
+import type { Attachment } from './generated/contract.ts';
 import type { Outgoing } from './outbox.ts';
 
 /** The part of Web Storage (`localStorage`) that the client uses. */
@@ -97,8 +98,14 @@ function storageKey({ chatId, userId, clientMsgId }: Outgoing): string {
 function parse(text: string | null): Stored | null {
   const read = (): { outgoing?: Partial<Outgoing>; at?: unknown } | null => JSON.parse(text ?? 'null') as never;
   const stored = attempt(read, null);
-  const { chatId, content, clientMsgId, role, userId } = stored?.outgoing ?? {};
+  const { chatId, content, clientMsgId, role, userId, attachments } = stored?.outgoing ?? {};
   if (typeof chatId !== 'string' || typeof content !== 'string' || typeof clientMsgId !== 'string') return null;
   if (role !== 'USER' || typeof userId !== 'string' || typeof stored?.at !== 'number') return null;
-  return { outgoing: { chatId, content, clientMsgId, role, userId }, at: stored.at };
+  const files = isAttachments(attachments) && { attachments };
+  return { outgoing: { chatId, content, clientMsgId, role, userId, ...files }, at: stored.at };
+}
+
+function isAttachments(value: unknown): value is readonly Attachment[] {
+  const isOne = (one: unknown): boolean => typeof (one as Partial<Attachment> | null)?.id === 'string';
+  return Array.isArray(value) && value.length > 0 && value.every(isOne);
 }

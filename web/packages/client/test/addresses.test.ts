@@ -42,7 +42,7 @@ test('a path as apiUrl outside a browser is an error that says what to do', asyn
 
 describe('the gateway is at', () => {
   const config = (gateway: Config['gateway']): Pick<RoomcastApi, 'config'> => ({
-    config: () => Promise.resolve({ auth: false, signIn: false, epoch: 'e', version: '0', gateway }),
+    config: () => Promise.resolve({ auth: false, signIn: false, files: null, epoch: 'e', version: '0', gateway }),
   });
   const onPage = { gatewayUrl: null, apiUrl: null, pageOrigin: 'http://10.0.0.7:3000' };
   const samePort = { url: null, port: null };
@@ -88,7 +88,14 @@ describe('the gateway is at', () => {
 
 test('the client connects below the path of its API', async () => {
   const server = new FakeServer();
-  const config: Config = { auth: false, signIn: false, epoch: 'e', version: '0', gateway: { url: null, port: null } };
+  const config: Config = {
+    auth: false,
+    signIn: false,
+    files: null,
+    epoch: 'e',
+    version: '0',
+    gateway: { url: null, port: null },
+  };
   server.intercept = (_method, { href }) => (href === 'http://page.test/chat/api/config' ? json(config) : undefined);
   const client = createClient({ apiUrl: '/chat', runtime: server.runtime });
   const connected = client.connect('ada');

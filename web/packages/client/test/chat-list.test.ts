@@ -26,6 +26,7 @@ function chat(id: string, minute: number, lastSeq = 0): Chat {
     preview: null,
     unread: null,
     mentions: null,
+    retentionDays: null,
   };
 }
 

@@ -1,10 +1,12 @@
 /** One chat: its state and its actions. */
 import {
+  type Attachment,
   type ChatEntry,
   type ChatSession,
   type ChatSnapshot,
   INITIAL_CHAT,
   type PresenceSnapshot,
+  type UploadOptions,
 } from '@roomcast/client';
 import { useMemo, useSyncExternalStore } from 'react';
 import { subscribeToNothing, useChatSession } from './use-chat-session.ts';
@@ -22,7 +24,13 @@ export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
   /** Online users, including the current user; `stale` is true while the list may be outdated. */
   presence: PresenceSnapshot;
   /** Sends a message and adds its entry to `messages` immediately. Never rejects: the entry's `status` is the outcome. */
-  sendMessage: (content: string, replyTo?: string | null) => Promise<ChatEntry>;
+  sendMessage: (content: string, replyTo?: string | null, attachments?: readonly Attachment[]) => Promise<ChatEntry>;
+  /** Uploads a file, for `sendMessage`. Rejects with a `RoomcastError`, as do the next two. */
+  uploadFile: (file: Blob, options?: UploadOptions) => Promise<Attachment>;
+  /** Removes a file that was uploaded and not sent. */
+  removeFile: (fileId: string) => Promise<void>;
+  /** The link of a file, valid for at least a minute; null if the file does not exist any more. */
+  fileUrl: (fileId: string) => Promise<string | null>;
   /** Sends a failed entry again. */
   retry: (key: string) => void;
   /** Removes a failed entry. */
@@ -82,7 +90,10 @@ function actionsOf(session: ChatSession | null): Actions {
     return session;
   };
   return {
-    sendMessage: (content, replyTo) => chat().send(content, replyTo),
+    sendMessage: (content, replyTo, attachments) => chat().send(content, replyTo, attachments),
+    uploadFile: async (file, options) => chat().uploadFile(file, options),
+    removeFile: async (fileId) => chat().removeFile(fileId),
+    fileUrl: async (fileId) => chat().fileUrl(fileId),
     retry: (key) => {
       session?.retry(key).catch(() => undefined); // Rejects on a double click: the entry is no longer failed.
     },

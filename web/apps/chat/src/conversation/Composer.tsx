@@ -2,8 +2,17 @@
  * The message field: Enter sends, Shift + Enter inserts a line break, and the field grows with its text. While an answer
  * is expected and the field is empty, its button stops the answer.
  */
-import type { ChatEntry } from '@roomcast/react';
-import { type SubmitEvent, type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef } from 'react';
+import type { Attachment, ChatEntry } from '@roomcast/react';
+import {
+  type ClipboardEvent,
+  type DragEvent,
+  type SubmitEvent,
+  type KeyboardEvent,
+  useEffect,
+  useId,
+  useLayoutEffect,
+  useRef,
+} from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import { rules } from '../generated/rules.ts';
@@ -11,15 +20,19 @@ import { excessLength, isComposing, toContent } from '../text/input.ts';
 import { Icon } from '../ui/Icon.tsx';
 import { focusLastMessage } from './messageKeys.ts';
 import { MentionList } from './MentionList.tsx';
+import { UploadList } from './UploadList.tsx';
 import { useMentions } from './useMentions.ts';
 import { useDraft } from './useDraft.ts';
+import { MAX_FILES, type Uploads } from './useUploads.ts';
 
 interface Props {
   readonly userId: string;
   readonly chatId: string;
   /** Names that can be mentioned. */
   readonly people: readonly string[];
-  readonly onSend: (content: string) => void;
+  readonly onSend: (content: string, files: readonly Attachment[]) => void;
+  /** The files of the next message; null if the server accepts none. */
+  readonly uploads: Uploads | null;
   /** Called on each change of the text; `typing` is false if the text is blank. */
   readonly onTyping: (typing: boolean) => void;
   /** Stops the active answer; null if there is none. */
@@ -29,17 +42,19 @@ interface Props {
   readonly onCancelReply: () => void;
 }
 
-export function Composer({ userId, chatId, people, onSend, onTyping, onStop, replyTo, onCancelReply }: Props) {
-  const { conversation: words, answer, marks } = useStrings();
+export function Composer({ userId, chatId, people, onSend, uploads, onTyping, onStop, replyTo, onCancelReply }: Props) {
+  const { conversation: words, answer, files: fileWords, marks } = useStrings();
   const [draft, setDraft] = useDraft(userId, chatId);
   const field = useRef<HTMLTextAreaElement>(null);
+  const picker = useRef<HTMLInputElement>(null);
   const hint = useId();
   const listId = useId();
   const mentions = useMentions(field, people, setDraft);
   const suggests = mentions.names.length > 0;
   const content = toContent(draft);
   const over = excessLength(content, rules.content);
-  const sendable = content !== '' && over === 0;
+  const files = uploads?.list.length ?? 0;
+  const sendable = (content !== '' || files > 0) && over === 0 && uploads?.ready !== false;
 
   useLayoutEffect(() => {
     const element = field.current;
@@ -56,7 +71,7 @@ export function Composer({ userId, chatId, people, onSend, onTyping, onStop, rep
 
   function send(): void {
     if (!sendable) return;
-    onSend(content);
+    onSend(content, uploads?.take() ?? []);
     setDraft('');
     mentions.close();
     field.current?.focus();
@@ -84,8 +99,24 @@ export function Composer({ userId, chatId, people, onSend, onTyping, onStop, rep
     send();
   }
 
+  function onPaste(event: ClipboardEvent): void {
+    // A copied cell of a table is text and picture; the text is meant.
+    if (uploads === null || event.clipboardData.types.includes('text/plain')) return;
+    uploads.add([...event.clipboardData.files]);
+  }
+
+  function onDrop(event: DragEvent): void {
+    if (uploads === null || event.dataTransfer.files.length === 0) return;
+    event.preventDefault();
+    uploads.add([...event.dataTransfer.files]);
+  }
+
+  function onDragOver(event: DragEvent): void {
+    if (uploads !== null && event.dataTransfer.types.includes('Files')) event.preventDefault();
+  }
+
   return (
-    <form className="composer" onSubmit={onSubmit}>
+    <form className="composer" onSubmit={onSubmit} onDrop={onDrop} onDragOver={onDragOver}>
       {replyTo !== null && (
         <p className="composer__reply" role="status" data-testid="replying">
           <span className="composer__replied" dir="auto">
@@ -96,9 +127,36 @@ export function Composer({ userId, chatId, people, onSend, onTyping, onStop, rep
           </button>
         </p>
       )}
+      {uploads !== null && <UploadList uploads={uploads} />}
       <div className="composer__box">
         {suggests && (
           <MentionList id={listId} names={mentions.names} active={mentions.active} onChoose={mentions.choose} />
+        )}
+        {uploads !== null && (
+          <>
+            <input
+              ref={picker}
+              type="file"
+              multiple
+              hidden
+              data-testid="file-input"
+              onChange={({ target }) => {
+                uploads.add([...(target.files ?? [])]);
+                target.value = ''; // The same file may be chosen again.
+              }}
+            />
+            <button
+              type="button"
+              className="composer__attach"
+              data-testid="attach"
+              aria-label={fileWords.attach}
+              title={fileWords.attach}
+              disabled={files >= MAX_FILES}
+              onClick={() => picker.current?.click()}
+            >
+              <Icon name="attach" />
+            </button>
+          </>
         )}
         <textarea
           ref={field}
@@ -121,8 +179,9 @@ export function Composer({ userId, chatId, people, onSend, onTyping, onStop, rep
           onSelect={(event) => mentions.update(event.currentTarget)}
           onBlur={mentions.close}
           onKeyDown={onKeyDown}
+          onPaste={onPaste}
         />
-        {onStop !== null && content === '' ? (
+        {onStop !== null && content === '' && files === 0 ? (
           <button
             // The key prevents that a click on the one button is released on the other.
             key="stop"

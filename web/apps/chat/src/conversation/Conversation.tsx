@@ -1,5 +1,5 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
-import { type ChatEntry, useChat, useReads } from '@roomcast/react';
+import { type Attachment, type ChatEntry, useChat, useReads } from '@roomcast/react';
 import { useCallback, useEffect, useMemo, useState } from 'react';
 
 import { describeError } from '../errors.ts';
@@ -22,18 +22,21 @@ import { ThreadsContext, useThreads } from './threads.ts';
 import { TypingLine } from './TypingLine.tsx';
 import { useShownMessage } from './useShownMessage.ts';
 import { useScrollAnchor } from './useScrollAnchor.ts';
+import { useUploads } from './useUploads.ts';
 
 interface Props {
   readonly chatId: string;
   readonly me: string;
   readonly online: boolean;
+  /** Whether the server accepts files. */
+  readonly acceptsFiles: boolean;
   /** The chat is read-only. */
   readonly archived?: boolean;
   /** Called with the newest seq that is shown while the page is visible, and its epoch. */
   readonly onRead: (chatId: string, seq: number, epoch?: string) => void;
 }
 
-export function Conversation({ chatId, me, online, archived = false, onRead }: Props) {
+export function Conversation({ chatId, me, online, acceptsFiles, archived = false, onRead }: Props) {
   const chat = useChat(chatId);
   const visible = usePageVisible();
   const newest = chat.messages.reduce<ChatEntry | null>(
@@ -63,7 +66,8 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
   const { moderates } = rights;
   const writes = blocked === null && !archived;
   const { scrollToEnd } = anchor;
-  const { retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage } = chat;
+  const { retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage, fileUrl } = chat;
+  const uploads = useUploads(chat.uploadFile, chat.removeFile);
   const actions = useMemo((): ChatActions => {
     const attempt = (action: Promise<unknown>): Promise<boolean> => {
       setFailure(null);
@@ -80,13 +84,14 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
       discard,
       resend: (message, content) => {
         discard(message.key);
-        void sendMessage(content, message.replyTo ?? undefined);
+        void sendMessage(content, message.replyTo ?? undefined, message.attachments);
       },
       versions,
       stop: (turnId) => void attempt(stop(turnId)),
       regenerate: (turnId) => void attempt(regenerate(turnId)),
       edit: (messageId, content) => attempt(edit(messageId, content)),
       me,
+      fileUrl,
       react: (messageId, emoji, adds) => void attempt(react(messageId, emoji, adds)),
       pin: (messageId, adds) => void attempt(pin(messageId, adds)),
       remove: (messageId) => void attempt(deleteMessage(messageId)),
@@ -128,6 +133,7 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
     react,
     pin,
     deleteMessage,
+    fileUrl,
     showPlace,
     writes,
     archived,
@@ -141,10 +147,10 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
     if (root !== null) showPlace(root);
   }, [root, showPlace]);
 
-  function send(content: string): void {
+  function send(content: string, files: readonly Attachment[]): void {
     setFailure(null);
     // The promise is ignored: the message itself shows the outcome.
-    void chat.sendMessage(content, replied?.id ?? thread);
+    void chat.sendMessage(content, replied?.id ?? thread, files);
     setReplied(null);
     scrollToEnd();
   }
@@ -223,6 +229,7 @@ export function Conversation({ chatId, me, online, archived = false, onRead }: P
               chatId={chatId}
               people={peopleOf(chat.messages, chat.presence.online, me)}
               onSend={send}
+              uploads={acceptsFiles ? uploads : null}
               onTyping={chat.setTyping}
               replyTo={replied}
               onCancelReply={() => setReplied(null)}

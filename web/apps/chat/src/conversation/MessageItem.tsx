@@ -10,6 +10,7 @@ import { useFormats, useStrings } from '../i18n/language.ts';
 import { PlainText } from '../text/PlainText.tsx';
 import { Icon } from '../ui/Icon.tsx';
 import { useChatActions } from './actions.ts';
+import { Attachments } from './Attachments.tsx';
 import { EditForm } from './EditForm.tsx';
 import { MarkButtons, Quote, Reactions, ThreadButton } from './MessageMarks.tsx';
 import { ReadBy } from './ReadBy.tsx';
@@ -72,6 +73,7 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
       ) : (
         <Content message={shown} streaming={streaming} title={formats.full(message.time)} />
       )}
+      <Attachments files={shown.attachments} />
       <Reactions message={message} />
       {message.status === 'sending' && (
         <p className="message__state">
@@ -130,6 +132,7 @@ function Content({ message, streaming, title }: ContentProps) {
   const { marks } = useStrings();
   if (deleted) return <p className="message__deleted">{marks.deleted}</p>;
   if (role === 'USER') {
+    if (content === '') return null; // Its files say it all.
     return (
       <div className="message__bubble" dir="auto" title={title} data-testid="message-text">
         <PlainText text={content} />

@@ -14,6 +14,8 @@ export interface ChatActions {
   readonly edit: (messageId: string, content: string) => Promise<boolean>;
   /** The user of the page. */
   readonly me: string;
+  /** The link of a file; null if it does not exist any more. */
+  readonly fileUrl: (fileId: string) => Promise<string | null>;
   readonly react: (messageId: string, emoji: string, adds: boolean) => void;
   readonly pin: (messageId: string, adds: boolean) => void;
   readonly remove: (messageId: string) => void;

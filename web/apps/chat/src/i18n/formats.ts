@@ -11,6 +11,8 @@ export interface Formats {
   full(date: Date): string;
   /** The day as a heading: today, yesterday, or the date (with the year unless it is the current one). */
   day(date: Date, now: Date): string;
+  /** A size in bytes, with the unit that fits: `2.4 MB`. */
+  bytes(size: number): string;
   /** A conjunction of names, `Ann, Bob, and Cleo`. */
   list(names: readonly string[]): string;
 }
@@ -41,7 +43,14 @@ function build(language: Language): Formats {
   const thisYear = new Intl.DateTimeFormat(locale, { weekday: 'long', month: 'long', day: 'numeric' });
   const otherYear = new Intl.DateTimeFormat(locale, { dateStyle: 'long' });
   const list = new Intl.ListFormat(locale, { type: 'conjunction' });
+  const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte'].map(
+    (unit) => new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'short', maximumSignificantDigits: 3 }),
+  );
   return {
+    bytes(size) {
+      const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, size)) / 3));
+      return units[power]?.format(size / 1000 ** power) ?? '';
+    },
     list: (names) => list.format(names),
     time: (date) => time.format(date),
     short: (date, now) => (dayOf(date) === dayOf(now) ? time : monthDay).format(date),

@@ -36,9 +36,11 @@ interface Props {
   readonly signIn: boolean;
   /** The public key of the server for pushes; null: it sends none. */
   readonly pushKey: string | null;
+  /** Whether the server accepts files. */
+  readonly acceptsFiles: boolean;
 }
 
-export function Shell({ userId, authEnabled, signIn, pushKey }: Props) {
+export function Shell({ userId, authEnabled, signIn, pushKey, acceptsFiles }: Props) {
   const words = useStrings();
   const route = parsePath(usePath());
   const list = useChats({ include: route.name === 'chat' ? route.chatId : null });
@@ -140,6 +142,7 @@ export function Shell({ userId, authEnabled, signIn, pushKey }: Props) {
             chatId={chatId}
             me={userId}
             online={connection.state === 'connected'}
+            acceptsFiles={acceptsFiles}
             archived={open?.archived === true}
             onRead={list.markRead}
           />

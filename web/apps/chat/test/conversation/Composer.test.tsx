@@ -1,3 +1,4 @@
+import type { Attachment } from '@roomcast/react';
 import { cleanup, createEvent, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
@@ -10,13 +11,14 @@ const send = () => screen.getByTestId<HTMLButtonElement>('send');
 const type = (value: string) => fireEvent.change(field(), { target: { value } });
 
 function show(chatId = 'lobby', userId = 'ann') {
-  const onSend = vi.fn<(content: string) => void>();
+  const onSend = vi.fn<(content: string, files: readonly Attachment[]) => void>();
   const view = render(
     <Composer
       people={['ai', 'bob', '小明']}
       userId={userId}
       chatId={chatId}
       onSend={onSend}
+      uploads={null}
       onTyping={() => undefined}
       onStop={null}
       replyTo={null}
@@ -41,7 +43,7 @@ test('Enter sends the text once and clears the field', () => {
   type('  hello\nworld ');
   fireEvent.keyDown(field(), { key: 'Enter' });
   fireEvent.keyDown(field(), { key: 'Enter' });
-  expect(onSend.mock.calls).toEqual([['hello\nworld']]);
+  expect(onSend.mock.calls).toEqual([['hello\nworld', []]]);
   expect(field().value).toBe('');
 });
 
@@ -94,14 +96,14 @@ test('the length is that of the text to send: trimmed, in code points', () => {
   const longest = '😀'.repeat(MAX);
   type(` ${longest}\n\n`);
   fireEvent.keyDown(field(), { key: 'Enter' });
-  expect(onSend.mock.calls).toEqual([[longest]]);
+  expect(onSend.mock.calls).toEqual([[longest, []]]);
 });
 
 test('the button sends too, and focuses the field', () => {
   const { onSend } = show();
   type('hello');
   fireEvent.click(send());
-  expect(onSend).toHaveBeenCalledWith('hello');
+  expect(onSend).toHaveBeenCalledWith('hello', []);
   expect(document.activeElement).toBe(field());
 });
 
@@ -148,7 +150,7 @@ test('Enter completes a mention, and neither sends nor completes while an input 
   expect(screen.queryByTestId('mentions')).toBeNull();
   expect(onSend).not.toHaveBeenCalled();
   fireEvent.keyDown(field(), { key: 'Enter' });
-  expect(onSend).toHaveBeenCalledWith('你好@bob');
+  expect(onSend).toHaveBeenCalledWith('你好@bob', []);
 });
 
 test('Escape and the end of the word close the suggestions', () => {

@@ -53,6 +53,9 @@ beforeEach(() => {
     pins: vi.fn(() => Promise.resolve([])),
     replies: vi.fn(() => Promise.resolve([])),
     loadTo: vi.fn(() => Promise.resolve(true)),
+    uploadFile: vi.fn(() => Promise.reject(new Error('unused'))),
+    removeFile: vi.fn(() => Promise.resolve()),
+    fileUrl: vi.fn(() => Promise.resolve(null)),
     loadOlder: vi.fn(() => Promise.resolve()),
   };
 });
@@ -63,7 +66,7 @@ afterEach(() => {
   localStorage.clear();
 });
 
-const show = () => render(<Conversation chatId="lobby" me="me" online onRead={vi.fn()} />);
+const show = () => render(<Conversation chatId="lobby" me="me" online acceptsFiles={false} onRead={vi.fn()} />);
 
 test('a loading chat shows a skeleton, an empty one a notice', () => {
   chat = { ...chat, status: 'loading' };
@@ -91,7 +94,7 @@ test('the text of the composer is sent to the chat', () => {
   show();
   fireEvent.change(screen.getByTestId('composer'), { target: { value: 'hello' } });
   fireEvent.click(screen.getByTestId('send'));
-  expect(chat.sendMessage).toHaveBeenCalledWith('hello', null);
+  expect(chat.sendMessage).toHaveBeenCalledWith('hello', null, []);
 });
 
 test('scrolling near the start loads older messages until there are none', () => {
@@ -101,7 +104,7 @@ test('scrolling near the start loads older messages until there are none', () =>
   expect(chat.loadOlder).toHaveBeenCalledTimes(1);
   const before = observed.length;
   chat = { ...chat, messages: [entry({ key: 'a' }), entry({ key: 'b' })], hasOlder: false };
-  rerender(<Conversation chatId="lobby" me="me" online onRead={vi.fn()} />);
+  rerender(<Conversation chatId="lobby" me="me" online acceptsFiles={false} onRead={vi.fn()} />);
   expect(observed).toHaveLength(before);
   expect(screen.getByText('This is where the conversation begins.')).toBeTruthy();
 });
@@ -119,7 +122,7 @@ test('typing users are shown with the composer, and not without access', () => {
   const { rerender } = show();
   expect(screen.getByText('Bob is typing…')).toBeTruthy();
   chat = { ...chat, status: 'error', error: new ProblemError(404, { code: 'chat-not-found' }) };
-  rerender(<Conversation chatId="lobby" me="me" online onRead={vi.fn()} />);
+  rerender(<Conversation chatId="lobby" me="me" online acceptsFiles={false} onRead={vi.fn()} />);
   expect(screen.queryByTestId('typing')).toBeNull();
 });
 

@@ -21,5 +21,6 @@ export function chatActions() {
     show: vi.fn(() => Promise.resolve<number | null>(null)),
     writes: true,
     deletes: (mine: boolean) => mine,
+    fileUrl: vi.fn(() => Promise.resolve(null)),
   };
 }

@@ -19,6 +19,7 @@ export function entry(change: Partial<ChatEntry> & { key: string }): ChatEntry {
     deleted: false,
     reactions: [],
     pinned: false,
+    attachments: [],
     status: 'sent',
     error: null,
     ...change,

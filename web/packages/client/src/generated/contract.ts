@@ -24,7 +24,11 @@ export type ErrorCode =
   | 'too-many-marks'
   | 'answer-active'
   | 'message-refused'
+  | 'webhook-not-found'
   | 'too-large'
+  | 'file-not-found'
+  | 'file-limit'
+  | 'file-type'
   | 'unsupported-media-type'
   | 'misdirected'
   | 'invalid'
@@ -70,6 +74,7 @@ export interface Contract {
   AiSettings: AiSettings;
   AiStatus: AiStatus;
   AiTool: AiTool;
+  Attachment: Attachment;
   AuditAct: AuditAct;
   AuditPage: AuditPage;
   Ban: Ban;
@@ -96,6 +101,9 @@ export interface Contract {
   ErrorCode: ErrorCode;
   EventPage: EventPage;
   FeedPage: FeedPage;
+  FileLink: FileLink;
+  FileLinks: FileLinks;
+  FileRules: FileRules;
   GatewayAddress: GatewayAddress;
   Health: Health;
   Invite: Invite;
@@ -377,6 +385,22 @@ export interface AiTool {
   toolName: string;
 }
 /**
+ * A file of a message.
+ *
+ * Attributes:
+ *     type: The media type, determined from the file's first bytes.
+ *     size: In bytes.
+ *     width: In pixels, of an image as it is shown; null for other files, also the next.
+ */
+export interface Attachment {
+  id: string;
+  name: string;
+  type: string;
+  size: number;
+  width: number | null;
+  height: number | null;
+}
+/**
  * One administrative act.
  *
  * Attributes:
@@ -430,6 +454,8 @@ export interface BanList {
 export interface ChangeNotifications {
   level?: 'default' | ('all' | 'mentions' | 'none') | null;
   mutedFor?: number | null;
+}
+/**
  * The body of ``PUT /api/chats/{id}/retention``.
  *
  * Attributes:
@@ -666,14 +692,27 @@ export interface RefreshAuth {
  *     epoch: The current epoch.
  *     version: The server's version.
  *     push_key: The public key for subscriptions of Web Push, in base64url. Left out if the server sends no pushes.
+ *     files: Which files may be uploaded; null: none.
  */
 export interface Config {
   auth: boolean;
   signIn: boolean;
+  files: FileRules | null;
   gateway: GatewayAddress;
   epoch: string;
   version: string;
   pushKey?: string | null;
+}
+/**
+ * Which files may be uploaded.
+ *
+ * Attributes:
+ *     max_bytes: Maximum size of a file.
+ *     types: Accepted media types, such as ``image/*``; null: any.
+ */
+export interface FileRules {
+  maxBytes: number;
+  types: string[] | null;
 }
 /**
  * Address of the gateway: ``url`` or, if null, the API's URL with ``port``. If both are null: the API's URL.
@@ -738,9 +777,25 @@ export interface CustomEvent {
  *
  * Attributes:
  *     client_msg_id: As in `SendMessage`.
+ *     remove_files: Files of the message to remove.
  */
 export interface EditMessage {
   content: string;
+  /**
+   * @maxItems 10
+   */
+  removeFiles?:
+    | []
+    | [string]
+    | [string, string]
+    | [string, string, string]
+    | [string, string, string, string]
+    | [string, string, string, string, string]
+    | [string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string];
   clientMsgId?: string | null;
 }
 /**
@@ -789,6 +844,26 @@ export interface FeedPage {
   cursor: string;
   more: boolean;
   reset: boolean;
+}
+/**
+ * Where a file is downloaded, until the links expire.
+ *
+ * Attributes:
+ *     url: Path below the URL of the API.
+ */
+export interface FileLink {
+  id: string;
+  url: string;
+}
+/**
+ * The response of ``GET /api/chats/{id}/files``. Files that do not exist any more are left out.
+ *
+ * Attributes:
+ *     expires_in: Seconds until the links expire.
+ */
+export interface FileLinks {
+  links: FileLink[];
+  expiresIn: number;
 }
 /**
  * The response of ``GET /health``.
@@ -953,6 +1028,7 @@ export interface MemberUpdate {
  *     deleted: Whether the message was deleted: its text and parts are erased. Left out if not.
  *     reactions: Only in REST, where they are current; events follow with each change. Left out if there are none.
  *     pinned: Only in REST, as `reactions`. Left out if not.
+ *     attachments: Its files, whose links are in `GET …/files`. Left out if there are none.
  */
 export interface Message {
   id: string;
@@ -977,6 +1053,7 @@ export interface Message {
   deleted?: boolean;
   reactions?: Reaction[];
   pinned?: boolean;
+  attachments?: Attachment[];
 }
 /**
  * One emoji on a message, and the users that reacted with it, in the order of their reactions.
@@ -1305,10 +1382,27 @@ export interface SearchPage {
  *     user_id: The author, while authentication is off or with a service token. Otherwise, the author is the token's
  *         user.
  *     reply_to: Id of a message of the chat, in any version, that this one replies to.
+ *     files: Files that the author has uploaded to the chat and not sent yet.
+ *     content: May be empty if there are files.
  */
 export interface SendMessage {
   chatId: string;
   role: 'USER' | 'AI';
+  /**
+   * @maxItems 10
+   */
+  files?:
+    | []
+    | [string]
+    | [string, string]
+    | [string, string, string]
+    | [string, string, string, string]
+    | [string, string, string, string, string]
+    | [string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string]
+    | [string, string, string, string, string, string, string, string, string, string];
   content: string;
   clientMsgId?: string | null;
   userId?: string | null;

@@ -1,0 +1,85 @@
+"""Deletes the contents of files that nothing needs: never sent, of a deleted message or chat, or dropped by an edit.
+
+Layer: chat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+from typing import Final
+
+from roomcast.backoff import jittered
+from roomcast.chat.commands import DropFile, ForgetFile
+from roomcast.chat.errors import FilesUnavailable, StoreUnavailable
+from roomcast.chat.files.options import UNSENT_FOR, FileCounters, key_of, thumbnail_of
+from roomcast.chat.ports import Clock, FileContents, FileStore, SystemClock
+
+logger = logging.getLogger(__name__)
+
+#: Longest time between two sweeps in seconds, and the files that one of them removes.
+SWEEP_EVERY_S: Final = 60.0
+SWEEP_SIZE: Final = 100
+
+
+class FileRemoval:
+    """Removes files, until cancelled. Several processes may do so.
+
+    Args:
+        files: The database.
+        contents: The contents.
+        counters: Counts the removed files.
+        clock: Provides the times.
+    """
+
+    def __init__(
+        self, files: FileStore, contents: FileContents, counters: FileCounters, clock: Clock | None = None
+    ) -> None:
+        self._files = files
+        self._contents = contents
+        self._counters = counters
+        self._clock = clock or SystemClock()
+        self._woken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Sweep again and again."""
+        while True:
+            try:
+                while await self.sweep() == SWEEP_SIZE:
+                    pass
+            except (StoreUnavailable, FilesUnavailable) as error:
+                logger.warning("files cannot be removed now; this is tried again: %s", error)
+            self._woken.clear()
+            try:
+                async with asyncio.timeout(jittered(SWEEP_EVERY_S, 0.5)):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    def wake(self) -> None:
+        """Sweep soon: a file is due."""
+        self._woken.set()
+
+    async def sweep(self) -> int:
+        """Remove files that are due, at most `SWEEP_SIZE`, and return how many were found."""
+        now = self._clock.now()
+        due = await self._files.due_files(now, SWEEP_SIZE)
+        for chat_id, file_id in due:
+            await self.remove(chat_id, file_id, now)
+        return len(due)
+
+    async def abandon(self, chat_id: str, file_id: str) -> None:
+        """Remove what a failed upload has left; if that fails too, a sweep does it when the file is due."""
+        try:
+            await self.remove(chat_id, file_id, self._clock.now() + 2 * UNSENT_FOR)
+        except (StoreUnavailable, FilesUnavailable) as error:
+            logger.warning("the rest of an upload is removed later: %s", error, extra={"chat_id": chat_id})
+
+    async def remove(self, chat_id: str, file_id: str, at: datetime) -> None:
+        """Remove a file that is due at ``at``, and its row at the end."""
+        if await self._files.commit(DropFile(chat_id, file_id, at)):
+            await self._contents.delete(thumbnail_of(chat_id, file_id))
+            await self._contents.delete(key_of(chat_id, file_id))
+            await self._files.commit(ForgetFile(chat_id, file_id))
+            self._counters.removed += 1

@@ -1,0 +1,218 @@
+"""The implementation of `chat.ports.FileContents` through obstore.
+
+obstore runs each operation on threads of its own, which call Python when it ends. An operation that outlives the
+interpreter aborts the process, so a caller that is cancelled leaves its operation running, and `ObjectContents.close`
+waits for it.
+
+Layer: files. Source: https://developmentseed.org/obstore/latest/api/store/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, ObjectStore, S3Store, from_url
+
+from roomcast.chat.errors import FilesUnavailable
+from roomcast.chat.ports import ContentHeaders
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+#: Parts of an upload that are held in memory: 2 of 5 MiB, the smallest that S3 accepts.
+_PART_BYTES: Final = 5 * 1024 * 1024
+_PARTS: Final = 2
+_CHUNK_BYTES: Final = 256 * 1024
+_EMPTY: Final = b""
+#: At the shutdown, time limit for the operations that are still running.
+_CLOSE_LIMIT_S: Final = 2.0
+
+
+class ObjectContents:
+    """Contents as objects of a store; see the port for what each method guarantees.
+
+    Args:
+        store: A store of obstore.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        # A directory has no headers.
+        self._has_headers = isinstance(store, S3Store | GCSStore | AzureStore)
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes], headers: ContentHeaders) -> None:
+        """See the port."""
+        attributes: Any = None
+        if self._has_headers:
+            attributes = {"Content-Type": headers.type, "Content-Disposition": headers.disposition}
+        first = await anext(chunks, _EMPTY)
+        if len(first) <= _PART_BYTES:
+            second = await anext(chunks, None)
+            if second is None:  # one request, and an empty content has no parts
+                await self._run(obstore.put_async(self._store, key, first, attributes=attributes))
+                return
+            first += second
+        feed = _Feed()
+        upload = self._start(
+            obstore.put_async(
+                self._store,
+                key,
+                feed,
+                attributes=attributes,
+                use_multipart=True,
+                chunk_size=_PART_BYTES,
+                max_concurrency=_PARTS,
+            )
+        )
+        try:
+            await feed.put(first, upload)
+            async for chunk in chunks:
+                await feed.put(chunk, upload)
+            feed.end()
+        except BaseException:
+            feed.fail()
+            await asyncio.wait([upload])
+            raise
+        with _failures():
+            await asyncio.shield(upload)
+
+    async def get(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """See the port."""
+        found = await self._run(obstore.get_async(self._store, key, options={"range": (start, end)}))
+        return self._read(found)
+
+    async def delete(self, key: str) -> None:
+        """See the port."""
+        try:
+            await self._run(obstore.delete_async(self._store, key))
+        except FileNotFoundError:
+            return
+
+    async def signed_url(self, key: str, expires_in_s: int) -> str | None:
+        """See the port."""
+        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+            return None
+        return await self._run(obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_in_s)))
+
+    async def close(self) -> None:
+        """Wait for the operations that cancelled callers have left."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=_CLOSE_LIMIT_S)
+            if late:
+                logger.warning("the store of files does not answer: %s operations are left", len(late))
+
+    async def _read(self, found: obstore.GetResult) -> AsyncIterator[bytes]:
+        stream = found.stream(min_chunk_size=_CHUNK_BYTES)
+        while (chunk := await self._run(anext(stream, None))) is not None:
+            yield bytes(chunk)
+
+    async def _run(self, operation: Awaitable[_T]) -> _T:
+        with _failures():
+            return await asyncio.shield(self._start(operation))
+
+    def _start(self, operation: Awaitable[_T]) -> asyncio.Future[_T]:
+        running = asyncio.ensure_future(_await(operation))
+        self._running.add(running)
+        running.add_done_callback(self._ended)
+        return running
+
+    def _ended(self, operation: asyncio.Future[Any]) -> None:
+        self._running.discard(operation)
+        if not operation.cancelled():
+            operation.exception()  # it is raised where the operation is awaited, unless that caller was cancelled
+
+
+class _Feed:
+    """The chunks of an upload on their way from its request to obstore, one at a time."""
+
+    def __init__(self) -> None:
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self._broken = asyncio.Event()
+        self._ended = False
+
+    async def put(self, chunk: bytes, upload: asyncio.Future[Any]) -> None:
+        """Pass a chunk on, unless the upload has ended, which its own error explains."""
+        waiting = asyncio.ensure_future(self._chunks.put(chunk))
+        try:
+            await asyncio.wait({waiting, upload}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if upload.done():
+            with _failures():
+                await upload
+
+    def end(self) -> None:
+        """There is no further chunk."""
+        self._ended = True
+        if self._chunks.empty():
+            self._chunks.put_nowait(None)
+
+    def fail(self) -> None:
+        """Nothing is to be stored."""
+        self._broken.set()
+
+    def __aiter__(self) -> _Feed:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended and self._chunks.empty():
+            raise StopAsyncIteration
+        following = asyncio.ensure_future(self._chunks.get())
+        broken = asyncio.ensure_future(self._broken.wait())
+        try:
+            await asyncio.wait({following, broken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            broken.cancel()
+        if self._broken.is_set():
+            following.cancel()
+            raise ValueError("the upload was given up")
+        chunk = following.result()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+
+async def _await(operation: Awaitable[_T]) -> _T:
+    return await operation
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (BaseError, OSError) as error:
+        raise FilesUnavailable(f"the store of files does not answer: {str(error).partition(chr(10))[0]}") from error
+
+
+def directory_contents(directory: Path) -> ObjectContents:
+    """Contents in a directory, which is created if it is missing."""
+    return ObjectContents(LocalStore(directory, mkdir=True))
+
+
+def bucket_contents(url: str) -> ObjectContents:
+    """Contents in a bucket: ``s3://…``, ``gs://…``, ``az://…``, with the credentials that the provider's tools use.
+
+    Raises:
+        ValueError: the URL names no store that obstore has.
+    """
+    try:
+        return ObjectContents(from_url(url))
+    except BaseError as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
+
+
+def memory_contents() -> ObjectContents:
+    """Contents in memory, for tests."""
+    return ObjectContents(MemoryStore())

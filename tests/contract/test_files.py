@@ -1,0 +1,225 @@
+"""The contract of files: their rows over every store, and their contents over every kind of store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from roomcast.chat.commands import DeleteMessage, DropFile, FinishFile, ForgetFile, NewChat, ReserveFile
+from roomcast.chat.errors import FileLimitReached, FileNotFound, NotAMember
+from roomcast.chat.ports import ContentHeaders, FileContents
+from roomcast.contract.events import Attachment
+from roomcast.files.contents import bucket_contents, directory_contents, memory_contents
+from roomcast.store.opening import Store, open_store
+from roomcast.store.options import DatabaseOptions
+from support.backend import START, new_message
+
+HEADERS = ContentHeaders("text/plain", "attachment")
+TOMORROW = START + timedelta(days=1)
+PICTURE = Attachment(id="f", name="a.png", type="image/png", size=9, width=4, height=3)
+
+
+@pytest.fixture
+async def store(database_options: DatabaseOptions) -> AsyncIterator[Store]:
+    async with open_store(database_options) as opened:
+        await opened.chats.commit(NewChat("c", None, None, START, "ann", ("bob",)))
+        await opened.chats.commit(NewChat("d", None, None, START, "ann"))
+        yield opened
+
+
+def reserve(file_id: str = "f", size: int = 9, member: str = "ann") -> ReserveFile:
+    return ReserveFile(file_id, "c", member, size, START, TOMORROW, 100, 200, member)
+
+
+async def upload(store: Store, file_id: str = "f", member: str = "ann") -> Attachment:
+    attachment = PICTURE.model_copy(update={"id": file_id})
+    await store.files.commit(reserve(file_id, member=member))
+    await store.files.commit(FinishFile("c", attachment, member))
+    return attachment
+
+
+async def test_a_message_has_its_files_in_its_event_and_when_it_is_read(store: Store) -> None:
+    picture = await upload(store)
+    committed = await store.chats.commit(new_message(content="", member="ann", user_id="ann", files=("f",)))
+    wire = json.loads(committed.event.payload)
+    assert wire["attachments"] == [
+        {"id": "f", "name": "a.png", "type": "image/png", "size": 9, "width": 4, "height": 3}
+    ]
+    found, _ = await store.chats.messages("c", before=None, after=None, limit=10)
+    assert found[-1].attachments == (picture,)
+    edited = await store.chats.commit(new_message(content="look", member="ann", user_id="ann", replaces=wire["id"]))
+    assert json.loads(edited.event.payload)["attachments"] == wire["attachments"]
+    stored = await store.files.file("f")
+    assert stored is not None
+    assert (stored.attached, stored.user_id, stored.chat_id) == (True, "ann", "c")
+
+
+async def test_a_message_without_files_has_no_such_field(store: Store) -> None:
+    committed = await store.chats.commit(new_message())
+    assert "attachments" not in json.loads(committed.event.payload)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"member": "bob", "user_id": "bob", "files": ("f",)},
+        {"chat_id": "d", "member": "ann", "user_id": "ann", "files": ("f",)},
+        {"member": "ann", "user_id": "ann", "files": ("f", "f")},
+        {"member": "ann", "user_id": "ann", "files": ("f", "other")},
+        {"member": "ann", "user_id": "ann", "files": ("unfinished",)},
+    ],
+)
+async def test_only_its_uploader_sends_a_file_in_its_chat(store: Store, refused: dict[str, object]) -> None:
+    await upload(store)
+    await store.files.commit(reserve("unfinished"))
+    with pytest.raises(FileNotFound):
+        await store.chats.commit(new_message(**refused))
+    found, _ = await store.chats.messages("c", before=None, after=None, limit=10)
+    assert found == []
+
+
+async def test_a_file_is_sent_once_and_a_repeat_of_its_message_is_answered(store: Store) -> None:
+    await upload(store)
+    first, repeat, other = await asyncio.gather(
+        *(
+            store.chats.commit(new_message(client_msg_id=key, member="ann", user_id="ann", files=("f",)))
+            for key in ("k", "k", "other")
+        ),
+        return_exceptions=True,
+    )
+    assert not isinstance(first, BaseException)
+    assert not isinstance(repeat, BaseException)
+    assert (first.created, repeat.created, repeat.event) == (True, False, first.event)
+    assert isinstance(other, FileNotFound)
+
+
+async def test_uploads_that_are_not_sent_have_a_limit_per_user(store: Store) -> None:
+    outcomes = await asyncio.gather(
+        *(store.files.commit(reserve(f"f{number}", 40)) for number in range(4)), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), type(None), FileLimitReached, FileLimitReached]
+    await store.files.commit(reserve("g", 100, "bob"))
+    await store.files.commit(FinishFile("c", PICTURE.model_copy(update={"id": "f0", "size": 40}), "ann"))
+    await store.chats.commit(new_message(member="ann", user_id="ann", files=("f0",)))
+    await store.files.commit(reserve("f5", 60))
+
+
+async def test_a_stranger_uploads_nothing(store: Store) -> None:
+    with pytest.raises(NotAMember):
+        await store.files.commit(reserve(member="eve"))
+    with pytest.raises(NotAMember):
+        await store.files.commit(FinishFile("c", PICTURE, "eve"))
+
+
+async def test_a_file_is_removed_when_it_is_due_unless_a_message_has_it(store: Store) -> None:
+    await upload(store)
+    await upload(store, "sent")
+    await store.chats.commit(new_message(member="ann", user_id="ann", files=("sent",)))
+    assert await store.files.due_files(START, 10) == []
+    assert not await store.files.commit(DropFile("c", "f", START))
+    assert await store.files.due_files(TOMORROW, 10) == [("c", "f")]
+    assert await store.files.commit(DropFile("c", "f", TOMORROW))
+    assert not await store.files.commit(DropFile("c", "sent", TOMORROW))
+    # From here on no clock, however slow, lets a message have it.
+    with pytest.raises(FileNotFound):
+        await store.chats.commit(new_message(member="ann", user_id="ann", files=("f",)))
+    assert await store.files.file("f") is None
+    await store.files.commit(ForgetFile("c", "f"))
+    await store.files.commit(ForgetFile("c", "sent"))
+    assert await store.files.due_files(TOMORROW, 10) == []
+    assert await store.files.file("sent") is not None
+
+
+async def test_only_its_uploader_discards_a_file_and_only_before_it_is_sent(store: Store) -> None:
+    await upload(store)
+    with pytest.raises(FileNotFound):
+        await store.files.commit(DropFile("c", "f", TOMORROW, "bob"))
+    assert await store.files.commit(DropFile("c", "f", TOMORROW, "ann"))
+    await upload(store, "sent")
+    await store.chats.commit(new_message(member="ann", user_id="ann", files=("sent",)))
+    with pytest.raises(FileNotFound):
+        await store.files.commit(DropFile("c", "sent", TOMORROW, "ann"))
+
+
+async def test_the_files_of_a_deleted_message_are_due_at_once_and_leave_its_events(store: Store) -> None:
+    await upload(store)
+    committed = await store.chats.commit(new_message(member="ann", user_id="ann", content="", files=("f",)))
+    message_id = json.loads(committed.event.payload)["id"]
+    await store.chats.commit(DeleteMessage("c", message_id, START, "ann"))
+    assert await store.files.file("f") is None
+    assert await store.files.files("c", ["f"]) == []
+    assert await store.files.due_files(START, 10) == [("c", "f")]
+    events, _ = await store.chats.events_after("c", 0, 100)
+    assert not any(b"a.png" in event.payload for event in events)
+
+
+async def test_links_are_only_for_files_of_the_chat(store: Store) -> None:
+    await upload(store)
+    assert [found.attachment.id for found in await store.files.files("c", ["f", "none"])] == ["f"]
+    assert await store.files.files("d", ["f"]) == []
+
+
+async def test_a_secret_is_made_once(store: Store) -> None:
+    one, other = await asyncio.gather(store.files.secret("a"), store.files.secret("a"))
+    assert one == other
+    assert len(one) == 32
+    assert await store.files.secret("a") == one
+    assert await store.files.secret("b") != one
+
+
+@pytest.fixture(params=["memory", "directory", "file-url"])
+def contents(request: pytest.FixtureRequest, tmp_path: Path) -> FileContents:
+    if request.param == "memory":
+        return memory_contents()
+    if request.param == "directory":
+        return directory_contents(tmp_path / "files")
+    (tmp_path / "bucket").mkdir()
+    return bucket_contents(f"file://{tmp_path / 'bucket'}")
+
+
+async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def read(contents: FileContents, key: str, start: int, end: int) -> bytes:
+    return b"".join([chunk async for chunk in await contents.get(key, start, end)])
+
+
+@pytest.mark.parametrize("sizes", [(1,), (3, 4), (6_000_000, 6_000_000, 1), (12_000_000,)])
+async def test_a_content_is_read_as_it_was_stored(contents: FileContents, sizes: tuple[int, ...]) -> None:
+    whole = b"".join(bytes([index]) * size for index, size in enumerate(sizes))
+    await contents.put("key", stream(*(bytes([index]) * size for index, size in enumerate(sizes))), HEADERS)
+    assert await read(contents, "key", 0, len(whole)) == whole
+    assert await read(contents, "key", len(whole) - 1, len(whole)) == whole[-1:]
+
+
+async def test_an_empty_content_is_stored(contents: FileContents) -> None:
+    await contents.put("key", stream(b""), HEADERS)
+    await contents.delete("key")
+
+
+@pytest.mark.parametrize("sizes", [(), (10,), (6_000_000, 6_000_000)])
+async def test_a_content_that_breaks_off_is_not_stored(contents: FileContents, sizes: tuple[int, ...]) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        for size in sizes:
+            yield bytes(size)
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await contents.put("key", broken(), HEADERS)
+    with pytest.raises(FileNotFoundError):
+        await contents.get("key", 0, 1)
+
+
+async def test_a_content_is_deleted_once_or_twice(contents: FileContents) -> None:
+    await contents.put("key", stream(b"abc"), HEADERS)
+    for _ in range(2):
+        await contents.delete("key")
+    with pytest.raises(FileNotFoundError):
+        await contents.get("key", 0, 1)
