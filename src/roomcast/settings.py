@@ -23,8 +23,8 @@ from roomcast.chat.files.options import FileOptions
 from roomcast.chat.moderation import ModerationLimits, WhenAway
 from roomcast.chat.notifications.endpoints import EndpointRules, Network
 from roomcast.chat.rates import RateLimits
-from roomcast.gateway.connection_limits import OpenConnectionLimits
 from roomcast.contract.text import MAX_RETENTION_DAYS
+from roomcast.gateway.connection_limits import OpenConnectionLimits
 from roomcast.moderation.options import ModerationOptions
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.push.options import PushOptions

@@ -24,17 +24,17 @@ from roomcast.chat.files.use_cases import Files
 from roomcast.chat.following import TurnFollower
 from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.notifications.preferences import Devices, Preferences
-from roomcast.chat.ports import Tracer, SystemClock
+from roomcast.chat.ports import SystemClock, Tracer
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.webhooks.managing import Webhooks
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
-from roomcast.webhooks.http import HttpWebhookSender
-from support.backend import Backend, open_backend, personal_data
 from roomcast.files.contents import directory_contents
 from roomcast.files.images import measure
 from roomcast.files.thumbnails import Thumbnails
+from roomcast.webhooks.http import HttpWebhookSender
+from support.backend import Backend, open_backend, personal_data
 
 AUTH = AuthOptions("s" * 32)
 

@@ -46,8 +46,8 @@ from roomcast.chat.keeping import erase_deleted_chats, expire_messages
 from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.moderation import Moderation
 from roomcast.chat.notifications.preferences import Devices, Preferences
-from roomcast.chat.ports import Head, SystemClock, WebhookSender
 from roomcast.chat.personal import PersonalData
+from roomcast.chat.ports import Head, SystemClock, WebhookSender
 from roomcast.chat.publishing import Publishing
 from roomcast.chat.read_state import ReadState
 from roomcast.chat.reading import ChatReader
@@ -189,7 +189,9 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             wake_workers = call.wake
             tasks.start("calls to workers", call.run())
         try:
-            yield _build_backend(process, shared, store, relay, activity, reads, turns, wake, moderation, vapid, sender, contents)
+            yield _build_backend(
+                process, shared, store, relay, activity, reads, turns, wake, moderation, vapid, sender, contents
+            )
         finally:
             if worker:
                 await running.stop()

@@ -26,10 +26,8 @@ from roomcast.chat.model import (
     StoredTurn,
     TurnClaim,
 )
-from roomcast.contract.events import MemberRole, Role
-from roomcast.contract.rest import NotifyLevel
-from roomcast.chat.model import ChatAi, Committed, CursorMoved, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
 from roomcast.contract.events import Attachment, MemberRole, Role
+from roomcast.contract.rest import NotifyLevel
 
 R_co = TypeVar("R_co", covariant=True)
 

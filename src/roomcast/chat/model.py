@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from roomcast.contract import events as contract
-from roomcast.contract.events import EventType, LastMessage, MemberRole, Role, TurnReason, TurnStatus, Attachment
+from roomcast.contract.events import Attachment, EventType, LastMessage, MemberRole, Role, TurnReason, TurnStatus
 from roomcast.contract.rest import NotifyLevel
 from roomcast.contract.tenants import DEFAULT_TENANT, tenant_of
 

@@ -19,8 +19,8 @@ from roomcast.store.files import SqlFileStore
 from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
-from roomcast.store.pushes import SqlPushStore
 from roomcast.store.personal.erasing import SqlPersonalStore
+from roomcast.store.pushes import SqlPushStore
 from roomcast.store.searching import SqlSearchStore
 from roomcast.store.sessions import SqlSessionStore
 from roomcast.store.turns import SqlTurnStore

@@ -31,9 +31,9 @@ from roomcast.chat.commands import (
     DropFile,
     EndTurn,
     ExpireMessages,
-    ForgetUser,
     FinishFile,
     ForgetFile,
+    ForgetUser,
     MarkPublished,
     MarkRead,
     MemberAction,
@@ -63,8 +63,8 @@ from roomcast.contract.internal import EndedSession
 from roomcast.store import chats as chat_queries
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
-from roomcast.store.searching import RECENT, SqlSearchStore
 from roomcast.store.rows import from_ms
+from roomcast.store.searching import RECENT, SqlSearchStore
 from roomcast.store.tables import METADATA
 from support.backend import START, fresh_database, new_message
 from support.postgres_server import PostgresServer
@@ -279,8 +279,6 @@ async def exercise_webhooks(store: Store) -> None:
     await hooks.delete("", "w")
 
 
-async def sqlite_statements(options: DatabaseOptions) -> list[str]:
-    """The statements that `exercise` runs, with the values of their parameters."""
 async def exercise_files(store: Store) -> None:
     """The part of `exercise` for files."""
     chats = store.chats
@@ -306,7 +304,8 @@ async def _with_file(store: Store) -> NewMessage:
     return message
 
 
-async def test_no_query_scans_a_whole_table(tmp_path: Path) -> None:
+async def sqlite_statements(options: DatabaseOptions) -> list[str]:
+    """The statements that `exercise` runs, with the values of their parameters."""
     statements: list[str] = []
 
     def trace(driver: sqlite3.Connection, *_: Any) -> None:

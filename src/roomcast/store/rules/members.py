@@ -20,7 +20,7 @@ from roomcast.store.rows import from_ms, to_ms
 from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import additions, bans, members, reads, restrictions, notification_settings
+from roomcast.store.tables import additions, bans, members, notification_settings, reads, restrictions
 
 
 def needs(needs: Needs, change: NewMemberChange) -> None:

@@ -21,9 +21,9 @@ from roomcast.chat.commands import (
     DropFile,
     EndTurn,
     ExpireMessages,
-    ForgetUser,
     FinishFile,
     ForgetFile,
+    ForgetUser,
     MarkPublished,
     MarkRead,
     NewChat,
@@ -46,6 +46,7 @@ from roomcast.store.rules import (
     chats,
     custom_events,
     expiring,
+    files,
     forgetting,
     invites,
     marks,
@@ -55,7 +56,6 @@ from roomcast.store.rules import (
     reads,
     turn_commands,
 )
-from roomcast.store.rules import chats, custom_events, files, invites, marks, members, messages, reads, turn_commands
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
