@@ -27,6 +27,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``contract`` | typed events and payloads |
 | ``wire`` | Engine.IO, Socket.IO, signatures of webhooks, sans-I/O |
 | ``redis_client`` | connections and commands to Redis |
+| ``outgoing`` | requests to addresses that others choose |
 | ``loading`` | loads code of the team by ``module:name`` |
 | ``backoff`` | pauses between retries, with jitter |
 | ``histogram`` | counts of durations by size |

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from roomcast.contract.tenants import MAX_TENANT_CHARS, TENANT, qualify
+from roomcast.outgoing.addresses import Network
 from roomcast.realtime.options import ANY_ORIGIN, is_base_path, serialize_origin
 
 MAX_PORT: Final = 65_535
@@ -204,16 +205,16 @@ def read_proxies(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
     return proxies
 
 
-def read_networks(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+def read_networks(environ: Mapping[str, str], name: str) -> tuple[Network, ...]:
     """Networks and addresses."""
-    networks = split_items(environ.get(name, ""))
-    for network in networks:
+    networks: list[Network] = []
+    for item in split_items(environ.get(name, "")):
         try:
-            ip_network(network)
+            networks.append(ip_network(item))
         except ValueError:
-            problem = f"contains {network!r}; expected addresses and networks such as 10.0.0.0/8"
+            problem = f"contains {item!r}; expected addresses and networks such as 10.0.0.0/8"
             raise SettingsError(name, problem) from None
-    return networks
+    return tuple(networks)
 
 
 def read_url(environ: Mapping[str, str], name: str) -> str | None:

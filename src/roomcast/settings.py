@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -21,12 +20,13 @@ from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions
 from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.chat.files.options import FileOptions
 from roomcast.chat.moderation import ModerationLimits, WhenAway
-from roomcast.chat.notifications.endpoints import EndpointRules, Network
+from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.rates import RateLimits
 from roomcast.contract.text import MAX_RETENTION_DAYS
 from roomcast.gateway.connection_limits import OpenConnectionLimits
 from roomcast.moderation.options import ModerationOptions
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
+from roomcast.outgoing.addresses import Network
 from roomcast.push.options import PushOptions
 from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
 from roomcast.setting_values import (
@@ -316,7 +316,7 @@ class Settings:
     open_limits: OpenConnectionLimits = field(default_factory=OpenConnectionLimits)
     moderation: ModerationOptions | None = None
     push: PushOptions = field(default_factory=PushOptions)
-    webhook_networks: tuple[str, ...] = ()
+    webhook_networks: tuple[Network, ...] = ()
     webhook_give_up_s: int = DEFAULT_WEBHOOK_GIVE_UP_S
     files_url: str | None = field(default=None, repr=False)
     files: FileOptions = field(default_factory=FileOptions)
@@ -540,17 +540,11 @@ def _push(environ: Mapping[str, str]) -> PushOptions:
             raise SettingsError("ROOMCAST_VAPID_KEY", problem) from None
     if subject is not None and not subject.startswith(("mailto:", "https://")):
         raise SettingsError("ROOMCAST_VAPID_SUBJECT", f"is {subject!r}; expected mailto:ADDRESS or an https:// URL")
-    networks: list[Network] = []
-    for item in split_items(environ.get("ROOMCAST_PUSH_NETWORKS", "")):
-        try:
-            networks.append(ip_network(item))
-        except ValueError as error:
-            raise SettingsError("ROOMCAST_PUSH_NETWORKS", f"has an invalid network: {error}") from None
     delay_s = read_seconds(environ, "ROOMCAST_PUSH_DELAY_S")
     return PushOptions(
         key=key,
         subject=subject,
-        rules=EndpointRules(tuple(networks)),
+        rules=EndpointRules(read_networks(environ, "ROOMCAST_PUSH_NETWORKS")),
         delay_s=PushOptions().delay_s if delay_s is None else delay_s,
     )
 

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from roomcast.app.metrics import webhook_families
 from roomcast.app.process import Process
 from roomcast.chat.ports import FeedStore, SystemClock, WebhookSender, WebhookStore
-from roomcast.webhooks.addresses import parse_networks
 from roomcast.webhooks.http import HttpWebhookSender
 from roomcast.worker.options import WebhookOptions
 from roomcast.worker.webhook_run import WebhookServices
@@ -31,7 +30,7 @@ async def running_webhooks(
         sends: Whether the process is a worker. Otherwise its API sends tests only.
     """
     settings = process.config.settings
-    sender = HttpWebhookSender(parse_networks(settings.webhook_networks))
+    sender = HttpWebhookSender(settings.webhook_networks)
     options = WebhookOptions(give_up_s=settings.webhook_give_up_s)
     worker = WebhookWorker(WebhookServices(store, sender, SystemClock()), feed, options)
     if sends:

@@ -1,6 +1,7 @@
 """The domain: chats, messages, members, events, AI turns, and their use cases and ports.
 
-The package contains no socket, SQL or Redis code. May import: contract, backoff, histogram.
+The package contains no socket, SQL or Redis code. May import: contract, outgoing.addresses, backoff,
+histogram.
 
 | module | what |
 |---|---|

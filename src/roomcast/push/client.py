@@ -1,4 +1,4 @@
-"""Sends one push. Its host is resolved here, so that the address that is connected to is the one that was checked.
+"""Sends one push.
 
 Layer: push. Source: RFC 8030 (Web Push), for the headers and the statuses.
 """
@@ -6,17 +6,14 @@ Layer: push. Source: RFC 8030 (Web Push), for the headers and the statuses.
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from ipaddress import ip_address
-from typing import Any, Final
+from typing import Final
 
 import httpcore
 
 from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.ports import Push, PushOutcome
+from roomcast.outgoing.connections import AddressRefused, GuardedBackend
 from roomcast.push.encryption import encrypt
 from roomcast.push.vapid import Vapid, decode
 
@@ -24,8 +21,6 @@ from roomcast.push.vapid import Vapid, decode
 _LIMIT_S: Final = 10.0
 #: A longer response is not read.
 _MAX_RESPONSE_BYTES: Final = 16_384
-#: Threads that resolve names: a slow server of names delays only pushes.
-_RESOLVERS: Final = 4
 _MAX_CONNECTIONS: Final = 200
 _IDLE_S: Final = 30.0
 _FAILURES: Final = (TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
@@ -34,42 +29,6 @@ _GONE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _REPEATABLE: Final = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 #: Longest pause in seconds that a push service may ask for.
 _MAX_RETRY_AFTER_S: Final = 60.0
-
-
-class AddressRefused(Exception):
-    """No address of a host is accepted."""
-
-
-class _CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to accepted addresses only."""
-
-    def __init__(self, rules: EndpointRules) -> None:
-        self._rules = rules
-        self._inner = httpcore.AnyIOBackend()
-        self._resolvers = ThreadPoolExecutor(_RESOLVERS, "push-names")
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Resolve a host and connect to its first accepted address."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
-        addresses = [str(entry[4][0]) for entry in found]
-        accepted = [text for text in addresses if "%" not in text and self._rules.accepts(ip_address(text))]
-        if not accepted:
-            raise AddressRefused(f"{host} has no public address")
-        return await self._inner.connect_tcp(accepted[0], port, timeout, local_address, socket_options)
-
-    def close(self) -> None:
-        """End the threads; a look-up in progress is not waited for."""
-        self._resolvers.shutdown(wait=False, cancel_futures=True)
 
 
 class WebPushClient:
@@ -82,7 +41,7 @@ class WebPushClient:
 
     def __init__(self, vapid: Vapid, rules: EndpointRules) -> None:
         self._vapid = vapid
-        self._network = _CheckedNetwork(rules)
+        self._network = GuardedBackend(rules.networks, "ROOMCAST_PUSH_NETWORKS")
         self._http = httpcore.AsyncConnectionPool(
             network_backend=self._network, max_connections=_MAX_CONNECTIONS, keepalive_expiry=_IDLE_S
         )

@@ -19,7 +19,8 @@ import httpx
 
 from roomcast import __version__
 from roomcast.chat.webhooks.model import Attempt, StoredWebhook
-from roomcast.webhooks.addresses import GuardedBackend, Network
+from roomcast.outgoing.addresses import Network
+from roomcast.outgoing.connections import GuardedBackend
 from roomcast.wire.standard_webhooks import sign
 
 #: The specification recommends 15 to 30 s.
@@ -53,7 +54,9 @@ class HttpWebhookSender:
 
     def __init__(self, networks: Sequence[Network] = (), timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
-        self._backends = {True: GuardedBackend(networks, only=False), False: GuardedBackend(networks, only=True)}
+        self._backends = {
+            tls: GuardedBackend(networks, "ROOMCAST_WEBHOOK_NETWORKS", only=not tls) for tls in (True, False)
+        }
         context = httpx.create_ssl_context(trust_env=False)
         self._pools = {
             tls: httpcore.AsyncConnectionPool(

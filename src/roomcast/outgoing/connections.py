@@ -1,9 +1,9 @@
-"""Connects to public addresses only, so that a webhook cannot reach the network of the server.
+"""Connects to public addresses only, so that a receiver that others choose is not in the network of the server.
 
 The address that was checked is the one that is connected to: a name that resolves to another address later has no
 effect. The certificate is checked for the name.
 
-Layer: webhooks. Source: OWASP, "Server Side Request Forgery Prevention".
+Layer: outgoing. Source: OWASP, "Server Side Request Forgery Prevention".
 """
 
 from __future__ import annotations
@@ -12,34 +12,19 @@ import asyncio
 import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any, Final
 
 import httpcore
 
-Network = IPv4Network | IPv6Network
+from roomcast.outgoing.addresses import Address, Network, is_in, is_public
 
-#: Services of cloud providers for their machines, at addresses that are public otherwise.
-_OF_PROVIDERS: Final = frozenset({ip_address("168.63.129.16")})
-#: NAT64: the last 32 bits are an IPv4 address (RFC 6052, RFC 8215).
-_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 #: Names that are resolved at the same time. A thread of its own for each: a slow name server delays no other part.
 _RESOLVERS: Final = 8
 
 
 class AddressRefused(httpcore.ConnectError):
-    """A receiver has no address that webhooks may be sent to."""
-
-
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address, and the IPv4 address that an IPv6 address may contain, is one of the public Internet."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
-        if inner is None and any(address in network for network in _NAT64):
-            inner = IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is not None:
-            return is_public(inner)
-    return address.is_global and not address.is_multicast and address not in _OF_PROVIDERS
+    """A receiver has no permitted address."""
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
@@ -47,14 +32,16 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     Args:
         networks: Permitted, too.
+        setting: The variable that names them, for errors.
         only: Whether no other address is permitted: without TLS, requests stay in these networks.
     """
 
-    def __init__(self, networks: Sequence[Network], *, only: bool) -> None:
+    def __init__(self, networks: Sequence[Network], setting: str, *, only: bool = False) -> None:
         self._networks = networks
+        self._setting = setting
         self._only = only
         self._backend = httpcore.AnyIOBackend()
-        self._threads = ThreadPoolExecutor(_RESOLVERS, "webhook-resolver")
+        self._threads = ThreadPoolExecutor(_RESOLVERS, "resolver")
 
     async def connect_tcp(
         self,
@@ -71,7 +58,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             httpcore.ConnectError: the name is unknown, or no address accepts.
         """
         failure: Exception = AddressRefused(
-            f"no address of {host} is permitted: it must be public, or in ROOMCAST_WEBHOOK_NETWORKS"
+            f"no address of {host} is permitted: it must be public, or in {self._setting}"
             + (", where http:// is permitted, too" if self._only else "")
         )
         for address in await self._resolve(host, port):
@@ -97,14 +84,11 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         """End the threads that are idle."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _permits(self, address: IPv4Address | IPv6Address) -> bool:
-        inner = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        if any((inner or address) in network for network in self._networks):
-            return True
-        return not self._only and is_public(address)
+    def _permits(self, address: Address) -> bool:
+        return is_in(address, self._networks) or (not self._only and is_public(address))
 
-    async def _resolve(self, host: str, port: int) -> list[IPv4Address | IPv6Address]:
-        def resolve() -> list[IPv4Address | IPv6Address]:
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        def resolve() -> list[Address]:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             # Without the zone of a link-local address.
             return [ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
@@ -113,12 +97,3 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             return await asyncio.get_running_loop().run_in_executor(self._threads, resolve)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"the name {host} cannot be resolved: {error}") from None
-
-
-def parse_networks(values: Iterable[str]) -> tuple[Network, ...]:
-    """Networks such as ``10.0.0.0/8``.
-
-    Raises:
-        ValueError: one is invalid.
-    """
-    return tuple(ip_network(value) for value in values)

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may have."""
+"""Which addresses outgoing requests may have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import httpcore
 import pytest
 
-from roomcast.webhooks.addresses import AddressRefused, GuardedBackend, is_public
+from roomcast.outgoing.addresses import is_public
+from roomcast.outgoing.connections import AddressRefused, GuardedBackend
 from support.webhook_receiver import running_receiver
 
 
@@ -38,7 +39,7 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
 )
 async def test_every_spelling_of_an_address_of_this_machine_is_refused(host: str) -> None:
     async with running_receiver() as receiver:
-        backend = GuardedBackend([], only=False)
+        backend = GuardedBackend([], "NETWORKS")
         with pytest.raises((AddressRefused, httpcore.ConnectError)) as refused:
             await backend.connect_tcp(host.strip("[]"), receiver.port, 2.0)
         assert isinstance(refused.value, AddressRefused) or "cannot be resolved" in str(refused.value)
@@ -54,7 +55,7 @@ async def test_a_name_is_connected_to_the_address_that_was_checked(monkeypatch: 
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     async with running_receiver() as receiver:
-        backend = GuardedBackend([ip_network("127.0.0.0/8")], only=True)
+        backend = GuardedBackend([ip_network("127.0.0.0/8")], "NETWORKS", only=True)
         stream = await backend.connect_tcp("rebinding.example", receiver.port, 2.0)
         await stream.aclose()
         with pytest.raises(AddressRefused):
@@ -73,7 +74,7 @@ async def test_a_host_with_a_public_and_a_private_address_is_never_reached_at_th
         ],
     )
     async with running_receiver() as receiver:
-        backend = GuardedBackend([], only=False)
+        backend = GuardedBackend([], "NETWORKS")
         with pytest.raises(AddressRefused):
             await backend.connect_tcp("both.example", receiver.port, 2.0)
         backend.close()
@@ -81,7 +82,7 @@ async def test_a_host_with_a_public_and_a_private_address_is_never_reached_at_th
 
 
 async def test_without_tls_only_the_permitted_networks_are_reached() -> None:
-    backend = GuardedBackend([ip_network("10.0.0.0/8")], only=True)
+    backend = GuardedBackend([ip_network("10.0.0.0/8")], "NETWORKS", only=True)
     with pytest.raises(AddressRefused):
         await backend.connect_tcp("8.8.8.8", 80, 0.1)
     backend.close()
