@@ -284,3 +284,16 @@ async def test_the_history_is_filtered_by_role_and_author_in_both_directions(sto
     assert await page(MessageFilter(author="ann", role="USER")) == ["1", "3"]
     everything, _ = await store.chats.messages("c", before=None, after=None, limit=10)
     assert await page(MessageFilter(author="ann"), before=everything[-1].place) == ["1", "3"]
+
+
+async def test_long_texts_are_searched_beside_other_work_and_within_a_time(store: Store) -> None:
+    for number in range(6):
+        await send(store, f"{number} " + "今天天氣很好我們去公園" * 2_900)
+    before, seen = None, []
+    while True:
+        read = await search(store, "公園", before=before, limit=4)
+        seen += [hit.content[0] for hit, _ in read.hits]
+        if read.next is None:
+            break
+        before = read.next
+    assert seen == ["5", "4", "3", "2", "1", "0"]

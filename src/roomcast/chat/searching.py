@@ -13,14 +13,17 @@ from typing import Final
 from roomcast.chat.errors import ChatNotFound
 from roomcast.chat.model import Caller, SearchHit
 from roomcast.chat.ports import ChatStore, SearchStore
-from roomcast.chat.search_terms import Snippet, find_snippet, parse_query
+from roomcast.chat.search_terms import Query, Snippet, find_snippet, parse_query
 from roomcast.contract.tenants import tenant_of
 from roomcast.contract.text import MAX_SEQ
 
 #: Reads of the index for one page. A read may return messages that have the terms, but not beside each other.
 _MAX_READS: Final = 5
-#: After it no further read begins.
+#: After it no further read and no further snippet begins.
 _TIME_LIMIT_S: Final = 0.1
+
+#: Longer texts are folded in a thread, while the event loop does other work.
+_SHORT_CHARS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class ChatSearch:
         if not query.runs:
             return SearchRead(hits, None, complete)
         position = MAX_SEQ if before is None else before
-        ends = asyncio.get_running_loop().time() + _TIME_LIMIT_S
+        time = asyncio.get_running_loop().time
+        ends = time() + _TIME_LIMIT_S
         for _ in range(_MAX_READS):
             found, below = await self._index.search(
                 query, chat_id=chat_id, member=member, before=position, limit=limit + 1
@@ -83,15 +87,14 @@ class ChatSearch:
                 if len(hits) == limit:
                     return SearchRead(hits, position, complete)
                 position = hit.position
-                # Only for services: users are members of chats of their tenant.
-                if tenant_of(hit.chat_id) != caller.tenant:
-                    continue
-                if (snippet := find_snippet(hit.content, query)) is not None:
+                if (snippet := await _match(caller, hit, query)) is not None:
                     hits.append((hit, snippet))
+                if len(hit.content) > _SHORT_CHARS and time() >= ends:
+                    return SearchRead(hits, position, complete)
             if below is None:
                 return SearchRead(hits, None, complete)
             position = below
-            if asyncio.get_running_loop().time() >= ends:
+            if time() >= ends:
                 break
         return SearchRead(hits, position, complete)
 
@@ -102,3 +105,13 @@ class ChatSearch:
             access = await self._chats.access(chat_id, caller.restricted_user_id, None)
             if not access.exists or not (caller.service or access.is_member):
                 raise ChatNotFound(chat_id)
+
+
+async def _match(caller: Caller, hit: SearchHit, query: Query) -> Snippet | None:
+    """The snippet of a message that the caller may see and that matches; None for others."""
+    # Only for services: users are members of chats of their tenant.
+    if tenant_of(hit.chat_id) != caller.tenant:
+        return None
+    if len(hit.content) <= _SHORT_CHARS:
+        return find_snippet(hit.content, query)
+    return await asyncio.to_thread(find_snippet, hit.content, query)

@@ -195,6 +195,7 @@ restrictions: Final = Table(
     Column("user_id", _ID, primary_key=True),
     Column("role", String(16), nullable=False),
     Column("muted_until", BigInteger),
+    info=personal(user_id=Erase.ROW),
 )
 
 # Links through which users become members.
@@ -274,6 +275,7 @@ notification_settings: Final = Table(
     # A `contract.rest.NotifyLevel`; NULL: the default of the user.
     Column("level", String(16)),
     Column("muted_until", BigInteger),
+    info=personal(user_id=Erase.ROW),
 )
 
 # What notifies a user of chats without a setting, if other than all messages.
@@ -282,6 +284,7 @@ notification_defaults: Final = Table(
     METADATA,
     Column("user_id", _ID, primary_key=True),
     Column("level", String(16), nullable=False),
+    info=personal(user_id=Erase.ROW),
 )
 
 # The devices that receive pushes: subscriptions of Web Push.
@@ -299,6 +302,7 @@ push_devices: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     # Finds the devices of a user.
     Index("ix_push_devices_user", "user_id", "created_at"),
+    info=personal(user_id=Erase.ROW),
 )
 
 # One row: up to where the events of all chats have been pushed; see `feed`.
@@ -308,6 +312,7 @@ push_cursor: Final = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("epoch", String(MAX_EPOCH_CHARS), nullable=False),
     Column("position", BigInteger, nullable=False),
+    info=NOT_PERSONAL,
 )
 
 # The places at which any version of a message mentions a user.
@@ -372,6 +377,7 @@ files: Final = Table(
     Index("ix_files_chat_id", "chat_id"),
     # Adds up the files of a user without reading their rows.
     Index("ix_files_user_id", "user_id", "due_at", "size"),
+    info=personal(user_id=Erase.ALIAS),
 )
 
 # Keys that the processes share.
@@ -380,6 +386,7 @@ shared_keys: Final = Table(
     METADATA,
     Column("name", String(32), primary_key=True),
     Column("value", LargeBinary, nullable=False),
+    info=NOT_PERSONAL,
 )
 
 additions: Final = Table(
@@ -458,6 +465,7 @@ webhooks: Final = Table(
     Index("ix_webhooks_tenant", "tenant", "id"),
     # Finds the webhooks that may be claimed.
     Index("ix_webhooks_lease", "active", "lease_until"),
+    info=NOT_PERSONAL,
 )
 
 # Events that wait for their next attempt or, with `dead_at`, have none.
@@ -477,6 +485,7 @@ undelivered: Final = Table(
     Column("status", Integer),
     Column("error", Text),
     Index("ix_undelivered_waiting", "webhook_id", "position", sqlite_where=_ALIVE, postgresql_where=_ALIVE),
+    info=NOT_PERSONAL,
 )
 
 turns: Final = Table(
@@ -504,8 +513,6 @@ turns: Final = Table(
     # The last chunk in the answer's row, and the position at the provider after it.
     Column("last", Integer, nullable=False),
     Column("ref", Text),
-    # Read by the foreign key when messages of a deleted chat are erased.
-    Index("ix_turns_question", "question_id"),
     Column("input_tokens", Integer),
     Column("output_tokens", Integer),
     Column("created_at", BigInteger, nullable=False),
