@@ -9,7 +9,8 @@ from roomcast.chat.commands import ExpireMessages
 from roomcast.chat.errors import AnswerActive
 from roomcast.chat.model import ChatState, StoredEvent
 from roomcast.contract.events import EventType
-from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules import files
+from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.reads import erase_mentions
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import pins, reactions
@@ -22,6 +23,11 @@ def needs(needs: Needs, command: ExpireMessages) -> None:
     needs.turns.changing.add(command.chat_id)
 
 
+def follow(needs: Needs, loaded: LoadedRows, command: ExpireMessages) -> None:
+    """The files of the messages."""
+    files.needs_of_messages(needs, loaded, command.messages)
+
+
 def expire(work: Work, command: ExpireMessages) -> StoredEvent | None:
     """Erase the messages in the events, and delete their rows."""
     chat = work.recorder.chats.get(command.chat_id)
@@ -30,6 +36,7 @@ def expire(work: Work, command: ExpireMessages) -> StoredEvent | None:
         return None
     if active := work.turns.active(chat.id):
         raise AnswerActive(active[0].turn.id)
+    files.drop_of(work, command.messages)
     for version in found:
         erase_mentions(work, version)
         work.recorder.erase(version, command.at)

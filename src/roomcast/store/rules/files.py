@@ -8,7 +8,7 @@ Layer: store.rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from roomcast.chat.commands import DropFile, FinishFile, ForgetFile, NewMessage, ReserveFile
 from roomcast.chat.errors import FileLimitReached, FileNotFound
@@ -99,6 +99,23 @@ def drop(work: Work, ids: Iterable[str]) -> None:
     for file_id in ids:
         if (row := work.row(files, file_id)) is not None:
             _change(work, row, due_at=0)
+
+
+def needs_of_messages(needs: Needs, loaded: LoadedRows, message_ids: Iterable[str]) -> None:
+    """The rows for `drop_of`."""
+    for message_id in message_ids:
+        for attachment in _last_attachments(loaded.versions.get(message_id, ())):
+            needs.row(files, attachment.id)
+
+
+def drop_of(work: Work, message_ids: Iterable[str]) -> None:
+    """Begin the removal of the files of messages that are erased."""
+    for message_id in message_ids:
+        drop(work, (one.id for one in _last_attachments(work.versions[message_id])))
+
+
+def _last_attachments(versions: Sequence[StoredMessage]) -> Sequence[Attachment]:
+    return versions[-1].attachments if versions else ()
 
 
 def needs_removal(needs: Needs, command: DropFile | ForgetFile) -> None:

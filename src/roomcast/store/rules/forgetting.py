@@ -14,8 +14,8 @@ from roomcast.chat.commands import ForgetUser, MemberAction
 from roomcast.chat.errors import AnswerActive
 from roomcast.chat.model import ChatState, StoredChat, StoredEvent
 from roomcast.contract.events import EventType
-from roomcast.store.rules import members
-from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules import files, members
+from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.reads import erase_mentions
 from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.rules.work import Work
@@ -30,6 +30,11 @@ def needs(needs: Needs, command: ForgetUser) -> None:
     needs.versions.update(command.messages)
     for place in command.reactions:
         needs.row(reactions, command.chat_id, place)
+
+
+def follow(needs: Needs, loaded: LoadedRows, command: ForgetUser) -> None:
+    """The files of the messages."""
+    files.needs_of_messages(needs, loaded, command.messages)
 
 
 def forget(work: Work, command: ForgetUser) -> tuple[StoredEvent, ...]:
@@ -50,6 +55,7 @@ def forget(work: Work, command: ForgetUser) -> tuple[StoredEvent, ...]:
 
 def _forget_messages(work: Work, command: ForgetUser) -> list[StoredEvent]:
     places = set()
+    files.drop_of(work, command.messages)
     for message_id in command.messages:
         for version in work.versions[message_id]:
             if not version.deleted:

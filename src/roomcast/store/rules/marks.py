@@ -21,7 +21,7 @@ from roomcast.store.rules.exchange import LastVersion, LoadedRows, Needs
 from roomcast.store.rules.reads import erase_mentions
 from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.rules.work import Work
-from roomcast.store.tables import files, pins, reactions
+from roomcast.store.tables import pins, reactions
 
 _Marking = DeleteMessage | React | Pin
 
@@ -44,8 +44,7 @@ def follow(needs: Needs, loaded: LoadedRows, command: _Marking) -> None:
             needs.row(pins, command.chat_id, message.place)
             needs.counts.add((pins, command.chat_id))
         if isinstance(command, DeleteMessage):
-            for attachment in loaded.versions[command.message_id][-1].attachments:
-                needs.row(files, attachment.id)
+            attached_files.needs_of_messages(needs, loaded, (command.message_id,))
 
 
 def delete(work: Work, command: DeleteMessage) -> Committed | None:
@@ -62,10 +61,10 @@ def delete(work: Work, command: DeleteMessage) -> Committed | None:
     for turn in (version.turn for version in versions):
         if turn is not None and turn.status in ACTIVE:
             raise AnswerActive(turn.id)
+    attached_files.drop_of(work, (command.message_id,))
     for version in versions:
         work.recorder.erase(version, command.at)
         erase_mentions(work, version)
-    attached_files.drop(work, (one.id for one in last.attachments))
     work.delete(reactions, command.chat_id, last.place)
     work.delete(pins, command.chat_id, last.place)
     committed = _record(work, EventType.MESSAGE_DELETED, command, message, user_id=command.member)
