@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from roomcast.chat.commands import CustomEvent, NewChat, NewCustomEvents
+from roomcast.chat.commands import CustomEvent, DeleteChat, MarkPublished, NewChat, NewCustomEvents
 from roomcast.chat.feed import Feed
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.tenants import qualify
@@ -80,6 +80,22 @@ async def test_a_cursor_of_another_history_begins_anew(store: Store) -> None:
     for cursor in (Cursor(epoch="other", seq=1), Cursor(epoch=store.chats.epoch, seq=read.cursor.seq + 1)):
         anew, more = await Feed(store.feed).read("", cursor, 5, 0)
         assert (anew.reset, anew.events, anew.cursor.seq, more) == (True, (), 0, False)
+
+
+async def test_a_reader_goes_on_after_a_deletion_that_erased_all_it_has_read(store: Store) -> None:
+    for _ in range(4):
+        await store.chats.commit(new_message("c1"))
+    read, _ = await Feed(store.feed).read("", None, 3, 0)
+    await store.chats.commit(DeleteChat("c1", START))
+    await store.chats.commit(MarkPublished({"c1": 5}))
+    while await store.chats.erase_deleted(100):
+        pass
+    # Also a reader that is behind the deletion gets its event.
+    for cursor in (read.cursor, None):
+        assert await read_all(store, cursor) == [("c1", 5)]
+    after, _ = await Feed(store.feed).read("", read.cursor, 3, 0)
+    await store.chats.commit(new_message("c2"))
+    assert await read_all(store, after.cursor) == [("c2", 1)]
 
 
 @pytest.mark.timeout(120)

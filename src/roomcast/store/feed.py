@@ -98,8 +98,9 @@ class SqlFeedStore:
         first = rows[0]
         if cursor is not None and cursor.seq > 0:
             known = lineage.id_of(cursor.epoch)
+            # None: all events up to the cursor are erased, with their chats. So none that is left was missed.
             written = first.cursor_epoch_id
-            if known is None or after > first.head or written is None or written > known:
+            if known is None or after > first.head or (written is not None and written > known):
                 return FeedRead((), Cursor(epoch=first.newest_epoch, seq=0), reset=True)
         found = [row for row in rows if row.seq is not None]
         last = found[-1].position if found else after

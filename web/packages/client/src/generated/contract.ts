@@ -831,7 +831,7 @@ export interface EventPage {
   reset: boolean;
 }
 /**
- * The response of ``GET /api/events``: events of all chats. Those of one chat ascend by seq, without gaps.
+ * The response of ``GET /api/events``: events of all chats. Those of an existing chat ascend by seq, without gaps.
  *
  * Attributes:
  *     cursor: Where the next request continues; keep it when the events are processed.
