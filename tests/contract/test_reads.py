@@ -59,6 +59,18 @@ async def test_messages_of_others_after_the_cursor_are_unread(store: Store) -> N
     assert (chat.unread, chat.mentions, chat.preview) == (None, None, "hello")
 
 
+async def test_the_count_reads_a_bounded_number_of_own_messages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roomcast.store.chats._MAX_READ", 5)
+    await send(store)
+    for _ in range(4):
+        await send(store, user_id="ann")
+    assert await counts(store) == (1, 0)
+    await send(store, user_id="ann")
+    assert await counts(store) == (0, 0)
+    await send(store)
+    assert await counts(store) == (1, 0)
+
+
 async def test_a_cursor_never_moves_back_nor_beyond_the_head(store: Store) -> None:
     message = await send(store)
     moved = await store.chats.commit(read(10_000))

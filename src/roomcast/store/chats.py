@@ -88,6 +88,8 @@ from roomcast.store.writer import Writer, WriterOptions
 _MAX_BACKLOG: Final = 10_000
 _ACTIVE: Final = chats.c.state.is_(None)
 _ARCHIVED: Final = chats.c.state == ChatState.ARCHIVED
+#: Messages that the count of unread ones reads; own and deleted ones are not counted.
+_MAX_READ: Final = 4 * MAX_UNREAD
 _PREVIEW_CHARS: Final = 120
 #: Chats of a user that are read and sorted for a page of its list. Of a user with more, the newest chats of all users
 #: are tried first, in their order.
@@ -110,13 +112,15 @@ def _of_reader(chat: FromClause, reader: str) -> Sequence[Label[Any]]:
     """
     read = select(reads.c.seq).where(reads.c.chat_id == chat.c.id, reads.c.user_id == reader)
     cursor = func.coalesce(read.correlate(chat).scalar_subquery(), 0)
-    written = select(messages.c.place).where(
-        messages.c.chat_id == chat.c.id,
-        messages.c.place > cursor,
-        messages.c.version == 1,
-        messages.c.deleted_at.is_(None),
-        messages.c.user_id.is_distinct_from(reader),
+    newest = (
+        select(messages.c.place, messages.c.user_id, messages.c.deleted_at)
+        .where(messages.c.chat_id == chat.c.id, messages.c.place > cursor, messages.c.version == 1)
+        .order_by(messages.c.place.desc())
+        .limit(_MAX_READ)
+        .correlate(chat)
+        .subquery("newest_places")
     )
+    written = select(newest.c.place).where(newest.c.deleted_at.is_(None), newest.c.user_id.is_distinct_from(reader))
     mentioning = select(mentions.c.place).where(
         mentions.c.chat_id == chat.c.id, mentions.c.user_id == reader, mentions.c.place > cursor
     )

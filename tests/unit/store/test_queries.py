@@ -94,6 +94,7 @@ PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:",
     "SCAN asked VIRTUAL TABLE INDEX 1:",
     "SCAN unread_places",
     "SCAN some_chats",
+    "SCAN newest_places",
     "SCAN mentions_places",
 }
 
