@@ -380,7 +380,8 @@ class Relay:
             if head is None:
                 head = await self._seed(chat_id)
             events, newest = await self._store.events_after(chat_id, head.seq, self._options.batch_entries)
-            if head.epoch != self._store.epoch:
+            erased = bool(events) and events[0].seq > head.seq + 1  # with their chat, while the log has lost them
+            if erased or head.epoch != self._store.epoch:
                 head, gaps = await self._seed(chat_id), gaps + 1
                 continue
             if not events:

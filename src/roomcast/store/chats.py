@@ -210,10 +210,13 @@ _RECENT_EVENTS: Final = _with_head(
 )
 
 
-#: One process erases a chat; others skip it.
+#: One process erases a chat; others skip it. A log that lacks unpublished events is brought up to date from the table.
 _FIRST_DELETED: Final = (
     select(chats.c.id)
-    .where(literal_column("state") == literal_column("'deleted'"))
+    .where(
+        literal_column("state") == literal_column("'deleted'"),
+        ~select(outbox.c.seq).where(outbox.c.chat_id == chats.c.id).exists(),
+    )
     .order_by(chats.c.id)
     .limit(1)
     .with_for_update(key_share=True, skip_locked=True)

@@ -316,6 +316,39 @@ async def test_sends_succeed_while_the_log_is_down_and_arrive_in_order_afterward
         await all_marks_are_gone(backend)
 
 
+async def test_a_deletion_while_the_log_is_down_erases_no_event_before_it_is_published(tmp_path: Path) -> None:
+    log, subscriber = FaultyLog(), Subscriber()
+    async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
+        await log.subscribe("c", subscriber)
+        await send(backend)
+        await subscriber.reached(1)
+        log.down = True
+        await send(backend, count=2)
+        await backend.writer.keeping.delete(ANYONE, "c")
+        assert not await backend.store.chats.erase_deleted(100)
+        log.down = False
+        await subscriber.reached(4)
+        assert subscriber.seqs == [1, 2, 3, 4]
+        await all_marks_are_gone(backend)
+        assert await backend.store.chats.erase_deleted(100)
+
+
+async def test_a_log_that_has_lost_events_that_are_erased_goes_on_with_the_deletion(tmp_path: Path) -> None:
+    log, subscriber = FaultyLog(), Subscriber()
+    async with open_backend(tmp_path, log=log, relay_options=FAST) as backend:
+        await send(backend, count=3)
+        await backend.writer.keeping.delete(ANYONE, "c")
+        await all_marks_are_gone(backend)
+        while await backend.store.chats.erase_deleted(100):
+            pass
+        # As after a failover to a replica that was behind.
+        log.forget()
+        await log.append("c", backend.store.chats.epoch, [LogEntry(1, b"[]")])
+        await log.subscribe("c", subscriber)
+        assert await backend.relay.publish_now("c")
+        assert subscriber.seqs == [4]
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_no_event_is_lost_or_reordered_by_a_log_that_fails_at_random(tmp_path: Path, seed: int) -> None:
     log = FaultyLog()

@@ -220,6 +220,8 @@ async def _end(store: Store) -> None:
         except AnswerActive as error:
             await store.turns.commit(StopTurn("c", error.turn_id, START))
     await store.chats.commit(DeleteChat("c", START))
+    deleted = await store.chats.commit(DeleteChat("c", START))
+    await store.chats.commit(MarkPublished({"c": deleted.event.seq}))
     while await store.chats.erase_deleted(500):
         pass
 

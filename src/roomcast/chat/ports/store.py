@@ -95,7 +95,10 @@ class ChatStore(Writes, Protocol):
         """
 
     async def erase_deleted(self, limit: int) -> bool:
-        """Erase up to ``limit`` messages and events of a deleted chat. Returns whether there was one."""
+        """Erase up to ``limit`` messages and events of a deleted chat whose events are published.
+
+        Returns whether there was one.
+        """
 
     async def aging(self, after: str, limit: int) -> Sequence[AgingChat]:
         """Chats with an id > ``after``, ascending, at most ``limit``, and how old their first messages are."""
