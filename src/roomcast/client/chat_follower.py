@@ -45,6 +45,8 @@ _REMOVED: Final = STORED_EVENTS[EventType.MEMBER_REMOVED].name
 _MESSAGE: Final = STORED_EVENTS[EventType.MESSAGE_CREATED].name
 _JOIN_ACK: Final = 1
 
+#: Receives the payload of a message that is not stored.
+OnLive = Callable[[dict[str, Any]], None]
 #: Chooses the seq to begin after, from the seq of the chat's last event.
 Begin = Callable[[int], Awaitable[int]]
 
@@ -102,6 +104,7 @@ class ChatFollower:
         begin: Where to begin: the position after the last event that is known, or a function of the head.
         changed: Called with None when the chat is joined, and with the cause when the connection or an attempt to
             connect fails.
+        on_live: Called with each message that another program published on the guide's Redis channel.
 
     Attributes:
         live: Whether the chat is joined, and no event is known to be missing.
@@ -115,12 +118,14 @@ class ChatFollower:
         begin: Begin | Cursor,
         *,
         changed: Callable[[Unreachable | None], None] = lambda _error: None,
+        on_live: OnLive = lambda _data: None,
     ) -> None:
         self._api = api
         self._gateway_url = gateway_url
         self._chat_id = chat_id
         self._begin = begin
         self._changed = changed
+        self._on_live = on_live
         self._cursor = Cursor(epoch="-", seq=0)
         self.live = False
 
@@ -179,6 +184,9 @@ class ChatFollower:
                     # A disconnection follows. The next connection has a new token, or is refused.
                     raise Unreachable(f"the gateway says: {data.get('message')}")
                 if data.get("chatId") != self._chat_id:
+                    continue
+                if name == _MESSAGE and "seq" not in data:
+                    self._on_live(data)
                     continue
                 items = self._received(str(name), data)
             async with aclosing(items):

@@ -22,7 +22,7 @@ from typing import Final, Self, TypeVar
 
 from roomcast.client.address import gateway_base
 from roomcast.client.api import Api, TokenSource, body_of
-from roomcast.client.chat_follower import ChatFollower, Event, Reset
+from roomcast.client.chat_follower import ChatFollower, Event, OnLive, Reset
 from roomcast.client.retrying import retrying
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import Message, Role
@@ -199,7 +199,9 @@ class ChatHandle:
         )
         return page.messages
 
-    async def events(self, since: Cursor | int | None = None) -> AsyncIterator[Event | Reset]:
+    async def events(
+        self, since: Cursor | int | None = None, *, on_live: OnLive = lambda _data: None
+    ) -> AsyncIterator[Event | Reset]:
         """Every stored event of the chat once and in order, past and live, without an end.
 
         A lost connection is opened again. To continue later, keep the `Event.cursor` of the last event that was used.
@@ -207,13 +209,16 @@ class ChatHandle:
         Args:
             since: The events after this cursor or seq (0: all events); None: those after the call. A cursor of a
                 history that was replaced, as by the restore of a backup, is answered by `Reset` and all events.
+            on_live: Called with each message of ``PUBLISH chat:events`` that arrives meanwhile. Such a message is not
+                stored: it has no seq, moves no cursor, and is missed while there is no connection.
         """
 
         async def begin(head: int) -> int:
             return since if isinstance(since, int) else head
 
         start = since if isinstance(since, Cursor) else begin
-        follower = ChatFollower(self._client.api, await self._client.gateway_url(), self.id, start)
+        gateway_url = await self._client.gateway_url()
+        follower = ChatFollower(self._client.api, gateway_url, self.id, start, on_live=on_live)
         for items in (follower.history(), follower.follow()):
             async with aclosing(items):
                 async for item in items:

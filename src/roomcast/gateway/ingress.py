@@ -1,8 +1,11 @@
 """The guide's ingress: an event that any program publishes to ``chat:events`` is emitted to the chat's members.
 
 Every gateway receives every event and emits it to its own sockets only, so each member receives an event once with any
-number of gateways. (In the guide, the server of every pod broadcasts the event.) Such an event has no seq, and is
-neither stored nor replayed; ``POST /api/chat/messages`` is the durable alternative.
+number of gateways. (In the guide, the server of every pod broadcasts the event.) Such an event is neither stored nor
+replayed; ``POST /api/chat/messages`` is the durable alternative.
+
+An object is emitted with the ``chatId`` of its chat, so that a client with several chats knows where it belongs, and
+without ``seq`` and ``epoch``: a client would take it for a stored event, and move its cursor.
 
 Layer: gateway. Source: the guide's ``event-handler.ts``; docs/design.md, "The guide's ingress".
 """
@@ -29,6 +32,7 @@ logger = logging.getLogger(__name__)
 CHANNEL: Final = "chat:events"
 #: The guide emits both types as this event.
 EVENT: Final = "new-msg"
+_OF_STORED_EVENTS: Final = frozenset({"seq", "epoch"})
 
 
 class PublishedEvent(Payload):
@@ -63,7 +67,11 @@ class Ingress:
         try:
             event = PublishedEvent.model_validate_json(published)
             chat_id = qualify(event.tenant or DEFAULT_TENANT, event.chat_id)
-            self._rooms.broadcast(chat_room(chat_id), EncodedEvent.from_args(EVENT, event.data))
+            data = event.data
+            if isinstance(data, dict):
+                kept = {name: value for name, value in data.items() if name not in _OF_STORED_EVENTS}
+                data = {**kept, "chatId": event.chat_id}
+            self._rooms.broadcast(chat_room(chat_id), EncodedEvent.from_args(EVENT, data))
         except (ValidationError, EncodeError, ValueError, RecursionError) as error:
             self._drop_malformed(len(published), type(error).__name__)
             return
@@ -72,7 +80,7 @@ class Ingress:
         if should_log(delivered):
             facts = {"channel": CHANNEL, "chat_id": event.chat_id, "delivered": delivered}
             logger.warning(
-                "events on the ingress are not stored, and the chat page does not show them:"
+                "events on the ingress are not stored: only connected members see them, until they reload the page;"
                 " send messages to POST /api/chat/messages, other events to POST /api/events",
                 extra=facts,
             )

@@ -30,11 +30,20 @@ def event(**changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["MESSAGE_CREATED", "AI_RESPONSE_GENERATED"])
-@pytest.mark.parametrize("data", [{"id": "m", "content": "你好"}, "text", None, 1, [1, {"a": None}]])
+@pytest.mark.parametrize("data", ["text", None, 1, [1, {"a": None}]])
 def test_an_event_reaches_its_chats_room_with_its_data_unchanged(kind: str, data: Any) -> None:
     rooms = Rooms()
     Ingress(rooms).emit(event(type=kind, data=data))
     assert rooms.emitted == [("chat:c", ["new-msg", data])]
+
+
+@pytest.mark.parametrize("extra", [{}, {"seq": 7, "epoch": "e", "chatId": "other"}])
+def test_a_message_names_its_chat_and_cannot_pass_for_a_stored_event(extra: dict[str, Any]) -> None:
+    rooms = Rooms()
+    data = {"id": "m", "role": "AI", "content": "你好", "time": "2026-01-02T03:04:05.678Z"}
+    Ingress(rooms).emit(event(tenant="acme", data=data | extra))
+    ((room, (name, emitted)),) = rooms.emitted
+    assert (room, name, emitted) == ("chat:acme\x1fc", "new-msg", data | {"chatId": "c"})
 
 
 @pytest.mark.parametrize(

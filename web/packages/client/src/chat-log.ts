@@ -1,7 +1,8 @@
 /**
  * Pure reducer for the entries of one chat: confirmed messages, then own messages whose event has not arrived yet.
  *
- * Each place has one entry: the newest version of its message.
+ * Each place has one entry: the newest version of its message. Live messages, which are not stored, are shown behind the
+ * message that was the last one at their arrival; a stored message with the same id replaces one.
  *
  * An unchanged entry remains the same object, so that a view can memoize it.
  */
@@ -20,6 +21,15 @@ import { type ChatEntry, NO_MARKS, reviveMessage } from './types.ts';
 
 /** Maximum number of confirmed entries. Older pages that the user loads raise it. */
 const MAX_LIVE_MESSAGES = 2_000;
+/** Maximum number of messages that are not stored. */
+const MAX_PUBLISHED = 100;
+
+/** A message that is not stored. */
+interface Published {
+  readonly entry: ChatEntry;
+  /** Place of the message before it. */
+  readonly after: number;
+}
 
 export interface ChatLog {
   readonly loaded: boolean;
@@ -27,6 +37,8 @@ export interface ChatLog {
   readonly confirmed: readonly ChatEntry[];
   /** In send order. */
   readonly outgoing: readonly ChatEntry[];
+  /** In the order of arrival. */
+  readonly published: readonly Published[];
   /** The turns that are queued or streaming, in the order in which they became known. */
   readonly turns: readonly Turn[];
   readonly hasOlder: boolean;
@@ -38,6 +50,8 @@ export interface ChatLog {
 export type ChatLogAction =
   | { readonly type: 'replaced'; readonly page: MessagePage; readonly reset: boolean }
   | { readonly type: 'delivered'; readonly events: readonly SequencedEvent[] }
+  /** Another program published a message that is not stored. */
+  | { readonly type: 'published'; readonly entry: ChatEntry }
   /** The answer of a turn has more chunks. */
   | { readonly type: 'grown'; readonly turnId: string; readonly change: Pick<ChatEntry, 'content' | 'parts'> }
   | { readonly type: 'older-requested' }
@@ -53,6 +67,7 @@ export const EMPTY_LOG: ChatLog = {
   loaded: false,
   confirmed: [],
   outgoing: [],
+  published: [],
   turns: [],
   hasOlder: false,
   loadingOlder: false,
@@ -61,6 +76,23 @@ export const EMPTY_LOG: ChatLog = {
 };
 
 export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
+  return withoutStored(apply(log, action));
+}
+
+/** The entries in the order of the conversation. */
+export function shownEntries({ confirmed, outgoing, published, hasOlder }: ChatLog): readonly ChatEntry[] {
+  if (published.length === 0) return [...confirmed, ...outgoing];
+  const first = hasOlder ? (confirmed[0]?.place ?? 0) : 0;
+  const left = published.filter(({ after }) => after >= first);
+  const merged: ChatEntry[] = [];
+  for (const entry of confirmed) {
+    while (left[0] && left[0].after < (entry.place ?? 0)) merged.push(...left.splice(0, 1).map((item) => item.entry));
+    merged.push(entry);
+  }
+  return [...merged, ...left.map(({ entry }) => entry), ...outgoing];
+}
+
+function apply(log: ChatLog, action: ChatLogAction): ChatLog {
   switch (action.type) {
     case 'replaced':
       return replace(log, action.page, action.reset);
@@ -71,6 +103,8 @@ export function reduce(log: ChatLog, action: ChatLogAction): ChatLog {
       const entry = log.confirmed[index];
       return entry ? { ...log, confirmed: log.confirmed.with(index, { ...entry, ...action.change }) } : log;
     }
+    case 'published':
+      return publish(log, action.entry);
     case 'older-requested':
       return { ...log, loadingOlder: true, olderError: null };
     case 'older-loaded':
@@ -113,6 +147,23 @@ export function messagesIn(events: readonly SequencedEvent[]): Message[] {
   return events.filter(({ event }) => event === 'new-msg').map(({ data }) => data as unknown as Message);
 }
 
+function publish(log: ChatLog, entry: ChatEntry): ChatLog {
+  const { published } = log;
+  const index = published.findIndex((item) => item.entry.id === entry.id);
+  const known = published[index];
+  if (known) return { ...log, published: published.with(index, { ...known, entry }) };
+  const after = log.confirmed.at(-1)?.place ?? 0;
+  return { ...log, published: [...published, { entry, after }].slice(-MAX_PUBLISHED) };
+}
+
+/** Removes published messages that are stored now. */
+function withoutStored(log: ChatLog): ChatLog {
+  if (log.published.length === 0) return log;
+  const ids = new Set([...log.confirmed, ...log.outgoing].map(({ id }) => id));
+  const published = log.published.filter(({ entry }) => !ids.has(entry.id));
+  return published.length === log.published.length ? log : { ...log, published };
+}
+
 function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
   const known = new Map(log.confirmed.map((entry) => [entry.id, entry]));
   const confirmed = page.messages.map((message) => {
@@ -133,11 +184,14 @@ function replace(log: ChatLog, page: MessagePage, reset: boolean): ChatLog {
     // the page covers its seq, or it was stored in another epoch: the message is lost, or will arrive as an event.
     return !reset && entry.seq > page.seq && entry.epoch === page.epoch;
   });
+  const last = confirmed.at(-1)?.place ?? 0;
   return {
     ...log,
     loaded: true,
     confirmed,
     outgoing,
+    // Those that arrived before the first page.
+    published: log.loaded ? log.published : log.published.map((item) => ({ ...item, after: last })),
     turns: page.messages.reduce<readonly Turn[]>((turns, { turn }) => withTurn(turns, turn), []),
     hasOlder: page.hasMore,
     loadingOlder: false,

@@ -389,7 +389,9 @@ export class WebSocketClient {
       session.receive({ seq, epoch, event: name, data });
     } else if (name === 'new-msg') {
       // The message has no seq (the guide's server sends none), or its chat is not joined.
-      this.#announce(reviveMessage(data as unknown as Message));
+      const message = reviveMessage(data as unknown as Message);
+      if (session?.isActive && isPublished(message) && !session.receivePublished(message)) return;
+      this.#announce(message);
     }
   }
 
@@ -413,6 +415,11 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 // Another server may use these event names with other payloads. Such events are emitted but not applied.
+
+function isPublished({ id, role, content, time, userId = null }: Partial<ChatMessage>): boolean {
+  const texts = [id, content, userId ?? ''].every((text) => typeof text === 'string');
+  return texts && (role === 'USER' || role === 'AI') && !Number.isNaN(time?.getTime());
+}
 
 function isPresence(data: object): data is Presence {
   const { online, offline } = data as Partial<Presence>;

@@ -10,6 +10,7 @@ import {
   messagesIn,
   outgoingKey,
   reduce,
+  shownEntries,
   toEntry,
 } from './chat-log.ts';
 import { type RoomcastError, toRoomcastError } from './errors.ts';
@@ -44,7 +45,10 @@ const EVENT_GRACE_MS = 1_500;
 /** Immutable state of a chat. */
 export interface ChatSnapshot {
   readonly chatId: string;
-  /** Ascending by place, the same order for all users; own messages that are not stored yet come last. */
+  /**
+   * Ascending by place, the same order for all users; own messages that are not stored yet come last. Live messages,
+   * which are not stored, are between those that were there before and after them.
+   */
   readonly messages: readonly ChatEntry[];
   /** The turn that is streaming or, if there is none, that will start next; null if no answer is expected. */
   readonly activeTurn: Turn | null;
@@ -395,6 +399,38 @@ export class ChatSession {
     else this.dispatch({ type: 'live', event: { ...event, event: 'new-msg', data: { ...message } } });
   }
 
+  /**
+   * Shows a message that is not stored, and says whether it is not known as a stored one.
+   *
+   * @internal
+   */
+  receivePublished(message: ChatMessage): boolean {
+    const { id, role, content, time, userId = null } = message;
+    if (this.#log.confirmed.some((entry) => entry.id === id)) return false;
+    this.#updateLog({
+      type: 'published',
+      entry: {
+        ...NO_MARKS,
+        key: `l:${id}`,
+        id,
+        chatId: this.chatId,
+        seq: null,
+        role,
+        content,
+        time,
+        userId,
+        clientMsgId: null,
+        place: null,
+        version: 1,
+        turn: null,
+        parts: null,
+        status: 'live',
+        error: null,
+      },
+    });
+    return true;
+  }
+
   /** @internal */
   receiveChunks(chunk: AiChunk): void {
     if (!this.isActive || this.#log.confirmed.some(({ turn }) => turn?.id === chunk.turnId && isOver(turn))) return;
@@ -716,10 +752,11 @@ export class ChatSession {
   #updateSnapshot(): void {
     const before = this.#snapshot.value.messages;
     const { activity, error, active } = this.#feed.state;
-    const { loaded, confirmed, outgoing, turns, hasOlder, loadingOlder, olderError } = this.#log;
+    const { loaded, turns, hasOlder, loadingOlder, olderError } = this.#log;
+    const messages = shownEntries(this.#log);
     patch(this.#snapshot, {
       activeTurn: turns.find(({ status }) => status === 'streaming') ?? turns[0] ?? null,
-      messages: sameEntries(before, confirmed, outgoing) ? before : [...confirmed, ...outgoing],
+      messages: sameEntries(before, messages) ? before : messages,
       status: activity.kind === 'denied' ? 'error' : loaded ? 'ready' : active ? 'loading' : 'idle',
       error: error ?? olderError,
       synced: isSynced(this.#feed.state),
@@ -730,13 +767,6 @@ export class ChatSession {
   }
 }
 
-function sameEntries(
-  entries: readonly ChatEntry[],
-  confirmed: readonly ChatEntry[],
-  outgoing: readonly ChatEntry[],
-): boolean {
-  return (
-    entries.length === confirmed.length + outgoing.length &&
-    entries.every((entry, index) => entry === (confirmed[index] ?? outgoing[index - confirmed.length]))
-  );
+function sameEntries(before: readonly ChatEntry[], after: readonly ChatEntry[]): boolean {
+  return before.length === after.length && before.every((entry, index) => entry === after[index]);
 }

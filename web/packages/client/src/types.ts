@@ -84,7 +84,10 @@ export interface WebSocketEvents {
   connect: () => void;
   /** `reason` is a disconnect reason of Socket.IO, such as `transport close`. */
   disconnect: (reason: string) => void;
-  /** A new message of a joined chat: emitted once, in order of `seq`. An answer is emitted when it has ended. */
+  /**
+   * A new message of a joined chat: emitted once, in order of `seq`. An answer is emitted when it has ended. A message
+   * without `seq` is not stored: another program published it on the guide's Redis channel.
+   */
   'new-msg': (msg: ChatMessage) => void;
   /** An event of an application in a joined chat, from `POST /api/events`: emitted once, in order of `seq`. */
   custom: (event: CustomEvent) => void;
@@ -114,7 +117,7 @@ export interface WebSocketEmitEvents {
   ping: (callback?: (response: string) => void) => void;
 }
 
-/** One message of a chat: stored by the server, or an own message that is not stored yet. */
+/** One message of a chat: stored by the server, an own message that is not stored yet, or a live one. */
 export interface ChatEntry extends ChatMessage {
   /** Unchanged when an own message is confirmed; suitable as a React key. */
   readonly key: string;
@@ -138,7 +141,8 @@ export interface ChatEntry extends ChatMessage {
   readonly pinned: boolean;
   /** The files; `ChatSession.fileUrl` returns their links. */
   readonly attachments: readonly Attachment[];
-  readonly status: 'sending' | 'sent' | 'failed';
+  /** `live`: another program published it on the guide's Redis channel; it is not stored, and a reload removes it. */
+  readonly status: 'sending' | 'sent' | 'failed' | 'live';
   /** Why the message failed; null unless `status` is `failed`. */
   readonly error: RoomcastError | null;
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { type ChatLog, EMPTY_LOG, reduce } from '../src/chat-log.ts';
+import { type ChatLog, EMPTY_LOG, reduce, shownEntries, toEntry } from '../src/chat-log.ts';
 import type { SequencedEvent } from '../src/feed-machine.ts';
 import type { Message } from '../src/generated/contract.ts';
 
@@ -89,4 +89,64 @@ test('a page that is loaded again has the current marks', () => {
   const log = reduce(loaded(), { type: 'replaced', page, reset: false });
   expect(log.confirmed[0]?.pinned).toBe(true);
   expect(reduce(log, { type: 'replaced', page, reset: false }).confirmed[0]).toBe(log.confirmed[0]);
+});
+
+function publish(log: ChatLog, id: string, content = id): ChatLog {
+  const entry = {
+    ...toEntry(message({ id, content })),
+    key: `l:${id}`,
+    seq: null,
+    place: null,
+    status: 'live' as const,
+  };
+  return reduce(log, { type: 'published', entry });
+}
+
+function shown(log: ChatLog): string[] {
+  return shownEntries(log).map(({ content }) => content);
+}
+
+function deliver(log: ChatLog, ...messages: Partial<Message>[]): ChatLog {
+  return reduce(log, { type: 'delivered', events: messages.map((change) => event('new-msg', message(change))) });
+}
+
+test('a message that is not stored stays between those that were there before and after it', () => {
+  let log = publish(publish(loaded(), 'live 1'), 'live 2');
+  log = deliver(log, { id: 'm2', place: 2, content: 'two' });
+  log = publish(log, 'live 3');
+  expect(shown(deliver(log, { id: 'm3', place: 3, content: 'three' }))).toEqual([
+    'hello',
+    'live 1',
+    'live 2',
+    'two',
+    'live 3',
+    'three',
+  ]);
+});
+
+test('a stored message replaces a live one with its id, and not the reverse', () => {
+  const log = deliver(publish(loaded(), 'm2', 'draft'), { id: 'm2', place: 2, content: 'stored' });
+  expect(shown(log)).toEqual(['hello', 'stored']);
+  expect(shown(publish(log, 'm2', 'again'))).toEqual(['hello', 'stored']);
+});
+
+test('a live message that is published again changes in its place', () => {
+  const log = publish(publish(loaded(), 'a', 'half'), 'b');
+  expect(shown(publish(log, 'a', 'whole'))).toEqual(['hello', 'whole', 'b']);
+});
+
+test('live messages that arrive before the first page come behind it, and a page that has them replaces them', () => {
+  const page = { epoch: 'e', seq: 2, messages: [message(), message({ id: 'm2', place: 2 })], hasMore: false };
+  const log = publish(publish(EMPTY_LOG, 'm2', 'early'), 'live');
+  expect(shown(reduce(log, { type: 'replaced', page, reset: false }))).toEqual(['hello', 'hello', 'live']);
+});
+
+test('live messages before the loaded part of a long chat are not shown, and the oldest are dropped', () => {
+  let log = publish(EMPTY_LOG, 'early');
+  const page = { epoch: 'e', seq: 9, messages: [message({ place: 9 })], hasMore: true };
+  log = reduce({ ...log, loaded: true }, { type: 'replaced', page, reset: false });
+  expect(shown(log)).toEqual(['hello']);
+  for (let number = 0; number < 150; number++) log = publish(log, `live ${number}`);
+  expect(shown(log)).toHaveLength(101);
+  expect(shown(log).at(-1)).toBe('live 149');
 });

@@ -116,6 +116,31 @@ test('a message without a seq, as the guide’s server publishes it, reaches the
   expect(seen).toEqual([{ id: '1', role: 'AI', content: 'hi', time: new Date('2026-01-02T03:04:05.000Z') }]);
 });
 
+test('a message that is not stored is shown, moves no cursor, and is not announced after the stored one', async () => {
+  const { server, client, seen } = setUp();
+  void client.connect('ada');
+  const chat = client.chat('c');
+  chat.subscribe(() => undefined);
+  client.joinChat('c');
+  await server.clock.advance(50);
+  const live = { id: 'x', role: 'AI', content: 'live', time: '2026-01-02T03:04:05.000Z', chatId: 'c' };
+  server.socket.receive('new-msg', live);
+  server.post('c', 'stored');
+  const contents = () => chat.getSnapshot().messages.map(({ content, status }) => [content, status]);
+  expect(contents()).toEqual([
+    ['live', 'live'],
+    ['stored', 'sent'],
+  ]);
+  expect(chat.getSnapshot().synced).toBe(true);
+  const stored = chat.getSnapshot().messages[1];
+  server.socket.receive('new-msg', { ...live, id: stored?.id });
+  for (const invalid of [{ role: 'OTHER' }, { content: 7 }, { time: 'soon' }, { id: null }, { userId: {} }])
+    server.socket.receive('new-msg', { ...live, ...invalid });
+  expect(contents()).toHaveLength(2);
+  expect(seen.slice(0, 2).map(({ content }) => content)).toEqual(['live', 'stored']);
+  expect(seen).toHaveLength(7); // Handlers receive whatever the guide's channel has.
+});
+
 test('leaveChat and disconnect end joinChat', async () => {
   const { server, client, seen } = setUp();
   void client.connect('ada');

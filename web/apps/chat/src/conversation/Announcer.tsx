@@ -23,7 +23,7 @@ export function Announcer({ messages, me }: Props) {
   const { conversation: words, answer } = useStrings();
   const [startKey] = useState(() => messages.at(-1)?.key ?? null);
   const newMessages = messagesAfter(messages, startKey).filter(
-    (message) => message.status === 'sent' && !isMine(message, me),
+    (message) => (message.status === 'sent' || message.status === 'live') && !isMine(message, me),
   );
 
   function textOf({ role, userId, content, turn }: ChatEntry): string {

@@ -100,6 +100,12 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
           </button>
         </p>
       )}
+      {message.status === 'live' && (
+        <p className="message__state" data-testid="live">
+          <time dateTime={message.time.toISOString()}>{formats.time(message.time)}</time>
+          {words.live}
+        </p>
+      )}
       {message.status === 'sent' && (
         <div className="message__foot">
           {showTime && !streaming && (

@@ -105,6 +105,7 @@ export const en = {
     failed: 'The messages could not be loaded.',
     pending: 'Sending…',
     queued: 'Will be sent when the connection is back',
+    live: 'Not stored: gone after a reload',
     sendFailed: 'Not sent',
     sendFailedBecause: (reason: string) => `Not sent. ${reason}`,
     discard: 'Delete',

@@ -104,6 +104,7 @@ export const zhHant: Dictionary = {
     failed: '無法載入訊息。',
     pending: '傳送中…',
     queued: '恢復連線後會自動傳送',
+    live: '未儲存：重新整理後會消失',
     sendFailed: '未送出',
     sendFailedBecause: (reason) => `未送出。${reason}`,
     discard: '刪除',
