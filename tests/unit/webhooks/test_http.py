@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,20 @@ async def test_a_request_is_signed_and_its_connection_is_used_again(sender: Http
         assert headers["webhook-id"] == "msg_1"
         assert abs(int(headers["webhook-timestamp"]) - datetime.now(UTC).timestamp()) < 5
         assert len(receiver._connections) == 1
+
+
+async def test_the_example_of_the_documentation_verifies_a_request(sender: HttpWebhookSender) -> None:
+    text = (Path(__file__).parents[3] / "docs/webhooks.md").read_text()
+    example: dict[str, Any] = {}
+    exec(text.partition('title="verify.py"\n')[2].partition("```")[0], example)  # noqa: S102 - our own document
+    async with running_receiver() as receiver:
+        await sender.send(webhook(receiver.url), "msg_1", b'{"type":"ping"}')
+    (request,) = receiver.requests
+    secret, other = (encode_secret(key) for key in KEYS)
+    assert example["verify"](secret, request.headers, request.raw)
+    assert not example["verify"](other, request.headers, request.raw)
+    assert not example["verify"](secret, request.headers, request.raw + b" ")
+    assert not example["verify"](secret, {**request.headers, "webhook-timestamp": "1"}, request.raw)
 
 
 async def test_a_slow_receiver_is_given_up_after_the_time_limit(sender: HttpWebhookSender) -> None:

@@ -92,6 +92,17 @@ async def test_only_the_wanted_events_of_the_tenant_are_sent_with_local_ids(inst
     assert all(b"acme" not in request.raw for request in installation.receiver.requests)
 
 
+async def test_all_chats_are_those_of_the_tenant(installation: Installation) -> None:
+    own = qualify("acme", "own")
+    await installation.store.chats.commit(NewChat(own, None, None, START))
+    await installation.create("acme")
+    async with installation.worker():
+        await installation.send("c1", "c2")
+        await installation.send(own)
+        await installation.receiver.until(lambda: len(installation.receiver.requests) == 1)
+    assert [request.key for request in installation.receiver.requests] == [("own", 1)]
+
+
 async def test_events_of_before_the_creation_are_not_sent(installation: Installation) -> None:
     await installation.store.chats.commit(new_message("c1", created_at=datetime.now(UTC) - timedelta(hours=1)))
     await installation.create()
