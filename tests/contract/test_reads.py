@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, delete
 
 from roomcast.chat.commands import DeleteMessage, MarkRead, MemberAction, NewChat, NewMemberChange, StartTurn
 from roomcast.chat.errors import ChatNotFound, NotAMember
 from roomcast.chat.model import MAX_UNREAD, StoredCursor
+from roomcast.store.batch import CustomWrite
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.tables import reads
 from support.backend import START, new_message
 
 
@@ -137,3 +141,18 @@ async def test_counts_end_at_a_maximum(store: Store) -> None:
     for _ in range(MAX_UNREAD + 2):
         await store.chats.commit(new_message(user_id="bob"))
     assert await counts(store) == (MAX_UNREAD, 0)
+
+
+async def test_a_member_without_a_cursor_has_read_what_was_written_before_it_was_added(store: Store) -> None:
+    """A replica of an earlier version has added it."""
+    await send(store, "@ann")
+
+    def write(connection: Connection) -> None:
+        connection.execute(delete(reads).where(reads.c.chat_id == "c", reads.c.user_id == "ann"))
+
+    await store.chats.commit(CustomWrite(write))
+    assert await counts(store) == (0, 0)
+    for _ in range(2):
+        await send(store, "@ann", created_at=START + timedelta(seconds=1))
+    assert await counts(store) == (2, 2)
+    assert await counts(store, "eve") == (3, 0)  # no member

@@ -29,6 +29,7 @@ _USERS: Final = 3_000
 _SYLLABLES: Final = [first + then for first in "bcdfghklmnprstvz" for then in ("a", "e", "i", "o", "u", "an", "er")]
 _HAN: Final = "我們明天中午吃飯開會時間地點人大學生工作問題可以今天昨天公司電話文件聊天室"
 _BASE_MS: Final = 1_700_000_000_000
+_FEED: Final = "UPDATE feed_head SET position = (SELECT max(position) FROM events)"
 
 
 def load_now() -> str:
@@ -144,6 +145,8 @@ def _fill_sqlite(file: Path, size: Size) -> None:
             while batch := list(itertools.islice(rows, 50_000)):
                 database.executemany(insert, batch)
                 database.commit()
+        database.execute(_FEED)
+        database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -155,5 +158,5 @@ def _fill_postgres(url: str, size: Size) -> None:
             with server.cursor().copy(copy.encode()) as target:
                 for row in rows:
                     target.write_row(row)
-        server.execute("UPDATE feed_head SET position = (SELECT max(position) FROM events)")
+        server.execute(_FEED)
         server.execute("VACUUM ANALYZE")

@@ -53,6 +53,9 @@ class Backend(Protocol):
     def lock_schema(self, connection: Connection, /) -> None:
         """Block other migrations until the end of this transaction."""
 
+    def pause_writes(self, connection: Connection, /) -> None:
+        """Let no other process write until the end of this transaction."""
+
     def ensure_epoch(self, connection: Connection, /, *, new_epoch: bool) -> None:
         """Called after each migration: begin an epoch if the database has none, or if ``new_epoch``."""
 

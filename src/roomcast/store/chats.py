@@ -111,7 +111,16 @@ def _of_reader(chat: FromClause, reader: str) -> Sequence[Label[Any]]:
     The first version stands for a message: it has the author, the place, and the mark of a deletion.
     """
     read = select(reads.c.seq).where(reads.c.chat_id == chat.c.id, reads.c.user_id == reader)
-    cursor = func.coalesce(read.correlate(chat).scalar_subquery(), 0)
+    # A replica of an earlier version adds members without a cursor: what was written before is not unread.
+    joined = select(members.c.added_at).where(members.c.chat_id == chat.c.id, members.c.user_id == reader)
+    earlier = messages.alias("earlier")
+    seen = (
+        select(earlier.c.place)
+        .where(earlier.c.chat_id == chat.c.id, earlier.c.created_at <= joined.correlate(chat).scalar_subquery())
+        .order_by(earlier.c.place.desc())
+        .limit(1)
+    )
+    cursor = func.coalesce(*(part.correlate(chat).scalar_subquery() for part in (read, seen)), 0)
     newest = (
         select(messages.c.place, messages.c.user_id, messages.c.deleted_at)
         .where(messages.c.chat_id == chat.c.id, messages.c.place > cursor, messages.c.version == 1)

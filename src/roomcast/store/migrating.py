@@ -6,15 +6,16 @@ Layer: store.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, Engine, func, inspect, select, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, DBAPIError
 
-from roomcast.store.backend import driver_message
+from roomcast.store.backend import Backend, driver_message
 from roomcast.store.database import backend_for
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.options import DatabaseOptions
@@ -76,10 +77,7 @@ def _migrate(
     backend.acquire()
     engine = backend.engine(writes=True)
     try:
-        with engine.begin() as connection:
-            backend.lock_schema(connection)
-            before = _upgrade(connection, on_step)
-            backend.ensure_epoch(connection, new_epoch=new_epoch)
+        before = _upgrade_with_retries(engine, backend, on_step, new_epoch=new_epoch)
         if progress is not None:
             _index_messages(engine, progress)
     except DatabaseError as error:
@@ -89,6 +87,23 @@ def _migrate(
     finally:
         engine.dispose()
         backend.release()
+
+
+def _upgrade_with_retries(engine: Engine, backend: Backend, on_step: OnStep | None, *, new_epoch: bool) -> str | None:
+    for attempt in itertools.count(1):
+        try:
+            with engine.begin() as connection:
+                backend.lock_schema(connection)
+                before = _upgrade(connection, backend, on_step)
+                backend.ensure_epoch(connection, new_epoch=new_epoch)
+        except DBAPIError as error:
+            # A replica of an earlier version reads several tables, in an order of its own.
+            if not backend.is_retryable(error) or attempt == _MAX_ATTEMPTS:
+                raise
+            logger.info("the migration starts again", extra={"error": driver_message(error)})
+        else:
+            return before
+    raise AssertionError  # unreachable: the count has no end
 
 
 def _index_messages(engine: Engine, progress: Progress) -> None:
@@ -104,12 +119,15 @@ def _index_messages(engine: Engine, progress: Progress) -> None:
         left = max(0, left - indexed)
 
 
-def _upgrade(connection: Connection, on_step: OnStep | None) -> str | None:
+def _upgrade(connection: Connection, backend: Backend, on_step: OnStep | None) -> str | None:
     before: str | None = None
     if inspect(connection).has_table("alembic_version"):
         before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     if before == HEAD:
         return before
+    if before is not None:
+        # Replicas of the earlier version lock tables in another order than the scripts change them.
+        backend.pause_writes(connection)
 
     # Imported only when an upgrade is needed, since importing Alembic takes a large part of the start-up time.
     from alembic import command

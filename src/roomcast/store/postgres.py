@@ -115,14 +115,17 @@ class PostgresBackend:
             connection.execute(text(f"SET LOCAL {name} = on"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
+    def pause_writes(self, connection: Connection, /) -> None:
+        """See `Backend`. Waits for running transactions."""
+        # Every write transaction first reads this table and thus holds a lock on it until its end.
+        connection.execute(text("LOCK TABLE epochs IN ACCESS EXCLUSIVE MODE"))
+
     def ensure_epoch(self, connection: Connection, /, *, new_epoch: bool) -> None:
         """See `Backend`. Every process uses the new epoch from its next write transaction on."""
         if not new_epoch and read_epochs(connection):
             return
-        # Every write transaction first reads this table and thus holds a lock on it until its end. The exclusive lock
-        # waits for running transactions; later ones see the new row. So a chat's events never return to an earlier
-        # epoch.
-        connection.execute(text("LOCK TABLE epochs IN ACCESS EXCLUSIVE MODE"))
+        # Later writes see the new row. So a chat's events never return to an earlier epoch.
+        self.pause_writes(connection)
         begin_epoch(connection)
 
     def record_start(self, _connection: Connection, /) -> None:

@@ -94,10 +94,18 @@ class _Search:
 
 @dataclass(frozen=True, slots=True)
 class _Matches:
-    """A query of the entries that match, with its parameters; ``timed``: it has to be interrupted at the time limit."""
+    """A query of the entries that match.
+
+    Attributes:
+        statement: It selects from ``search_entries e``.
+        given: Its parameters.
+        compares: Whether it reads texts, for which small windows take long enough.
+        timed: Whether it has to be interrupted at the time limit.
+    """
 
     statement: str
     given: Mapping[str, Any]
+    compares: bool = False
     timed: bool = False
 
 
@@ -169,7 +177,7 @@ class SqlSearchStore:
                 matches, size = compared, self._recent
             elif matches is compared and size == self._recent:
                 matches = await self._indexed(search) or compared
-                size = before - first if matches.timed else 8 * size
+                size = before - first if matches.timed else size if matches.compares else 8 * size
             elif now - began < _QUICK * self._time_limit_s:
                 size *= 2
 
@@ -200,7 +208,7 @@ class SqlSearchStore:
         query = search.query
         parts = [f" {term} " for term in query.terms] + ([f" {query.prefix}"] if query.prefix else [])
         given = {f"part{number}": part for number, part in enumerate(parts)}
-        return self._limited(_SCAN + "".join(map(self._has, given)), search, given)
+        return self._limited(_SCAN + "".join(map(self._has, given)), search, given, compares=True)
 
     async def _indexed(self, search: _Search) -> _Matches | None:
         """A query through the index; None: it would not narrow the entries."""
@@ -221,12 +229,12 @@ class SqlSearchStore:
             words = [query.prefix]
         every, some, chats = ([f'"{term}"' for term in terms] for terms in (query.terms, words, search.chat_terms))
         given["terms"] = _all(every, some, chats, " AND ", " OR ")
-        return self._limited(statement, search, given) if given["terms"] else None
+        return self._limited(statement, search, given, compares="part" in given) if given["terms"] else None
 
     def _has(self, parameter: str) -> str:
         return f" AND {'strpos' if self._postgres else 'instr'}(e.terms || ' ', :{parameter}) > 0"
 
-    def _limited(self, statement: str, search: _Search, given: dict[str, Any], *, timed: bool = False) -> _Matches:
+    def _limited(self, statement: str, search: _Search, given: dict[str, Any], **how: bool) -> _Matches:
         """The query for the chats that are searched."""
         if search.chat_id is not None:
             statement += _IN_CHAT
@@ -234,7 +242,7 @@ class SqlSearchStore:
         if search.member is not None:
             statement += _IS_MEMBER
             given["user"] = search.member
-        return _Matches(statement, given, timed)
+        return _Matches(statement, given, **how)
 
 
 def _all(every: Sequence[str], words: Sequence[str], chats: Sequence[str], conjunction: str, disjunction: str) -> str:

@@ -150,6 +150,9 @@ class SqliteBackend:
     def lock_schema(self, _connection: Connection, /) -> None:
         """See `Backend`. The exclusive lock suffices."""
 
+    def pause_writes(self, _connection: Connection, /) -> None:
+        """See `Backend`. The exclusive lock suffices."""
+
     def ensure_epoch(self, _connection: Connection, /, *, new_epoch: bool) -> None:
         """See `Backend`. Nothing to do, since each start begins an epoch."""
 
