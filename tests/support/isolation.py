@@ -59,10 +59,12 @@ class Chat:
     Attributes:
         periods: For each user the operations at which it became a member and, exclusive, ceased to be one.
         messages: Id and author of each message.
+        banned: The users that may not become members.
     """
 
     periods: dict[str, list[list[int]]] = field(default_factory=lambda: defaultdict(list))
     messages: list[tuple[str, str]] = field(default_factory=list)
+    banned: set[str] = field(default_factory=set)
 
     def has(self, user: str) -> bool:
         """Whether a user is a member."""
@@ -123,7 +125,8 @@ class Isolation:
         kinds: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (6, self._send), (2, self._edit), (2, self._delete), (3, self._react), (1, self._pin),
             (4, self._add), (3, self._remove), (4, self._join), (1, self._leave), (2, self._type),
-            (12, self._read), (6, self._intrude),
+            (12, self._read), (6, self._intrude), (2, self._change_member), (1, self._ban), (2, self._mark_read),
+            (3, self._search),
         ]  # fmt: skip
         weights, steps = zip(*kinds, strict=True)
         async with AsyncExitStack() as stack:
@@ -276,6 +279,8 @@ class Isolation:
         path = f"/api/chats/{name}/members/{other}"
         answer = await self._request(tenant, caller, "PUT", path, service=service)
         if self._count("add", answer, member=member or service) and not chat.has(other):
+            if other in chat.banned:
+                raise Leak(f"{other} is banned and was added: {answer.request.url}")
             chat.periods[other].append([next(self._numbers), _NEVER])
 
     async def _remove(self) -> None:
@@ -285,6 +290,62 @@ class Isolation:
         answer = await self._request(tenant, user, "DELETE", path)
         if self._count("remove", answer, member=member) and chat.has(other):
             chat.periods[other][-1][1] = next(self._numbers)
+
+    async def _change_member(self) -> None:
+        """Change a role, or mute: which of both may do it is the subject of other tests."""
+        (tenant, name), chat, user, member = self._pick()
+        other = self._chance.choice(chat.members or [user])
+        service = self._chance.random() < 0.5
+        roles = [{"role": role} for role in ("owner", "moderator", "member", "reader")]
+        change = self._chance.choice([*roles, {"mutedFor": 1}, {"mutedFor": None}])
+        answer = await self._request(
+            tenant,
+            "backend" if service else user,
+            "PATCH",
+            f"/api/chats/{name}/members/{other}",
+            json=change,
+            service=service,
+        )
+        self._count("change member", answer, member=member or service)
+
+    async def _ban(self) -> None:
+        (tenant, name), chat, user, member = self._pick()
+        service = self._chance.random() < 0.5
+        ends = bool(chat.banned) and self._chance.random() < 0.7
+        other = self._chance.choice(sorted(chat.banned) if ends else [user, *chat.members])
+        answer = await self._request(
+            tenant,
+            "backend" if service else user,
+            "DELETE" if ends else "PUT",
+            f"/api/chats/{name}/bans/{other}",
+            service=service,
+        )
+        if not self._count("end ban" if ends else "ban", answer, member=member or service):
+            return
+        if ends:
+            chat.banned.discard(other)
+            return
+        chat.banned.add(other)
+        if chat.has(other):
+            chat.periods[other][-1][1] = next(self._numbers)
+
+    async def _mark_read(self) -> None:
+        (tenant, name), _, user, member = self._pick()
+        answer = await self._request(
+            tenant, user, "PUT", f"/api/chats/{name}/read", json={"seq": self._chance.randrange(1, 100)}
+        )
+        self._count("mark read", answer, member=member)
+
+    async def _search(self) -> None:
+        """Search for the texts of any chat of any tenant: markers of others are found by `_request`."""
+        (tenant, name), _, user, member = self._pick()
+        query = {"q": f"mk{self._chance.randrange(len(TENANTS))}x{name}x", "limit": 100}
+        if within := self._chance.random() < 0.5:
+            query["chatId"] = name
+        answer = await self._request(tenant, user, "GET", "/api/search", params=query)
+        self._count("search", answer, member=member or not within)
+        if answer.is_success and answer.json()["hits"]:
+            self.done["search with hits"] += 1
 
     async def _on_socket(self, event: str, payload: dict[str, Any] | None = None) -> None:
         (tenant, user), client = self._chance.choice(list(self._sockets.items()))

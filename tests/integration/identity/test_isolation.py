@@ -13,7 +13,16 @@ async def test_random_use_shows_nothing_to_others_than_members(tmp_path: Path) -
         run = Isolation(server.api_url, [server.gateway_url], 14, users=5, chats=2, sockets=3)
         await run.run(200)
     # What was to be refused was tried, and what was to be received has arrived. A new route changes the random choices.
-    for name in ("send done", "add done", "join-chat done", "received new-msg", "received presence"):
+    for name in (
+        "send done",
+        "add done",
+        "join-chat done",
+        "received new-msg",
+        "received presence",
+        "change member done",
+        "ban done",
+        "search with hits",
+    ):
         assert run.done[name], (name, run.done)
     assert sum(count for name, count in run.done.items() if name.endswith(" refused")) > 50, run.done
     assert run.done["intrusion refused"] > 3, run.done
