@@ -6,8 +6,14 @@ const BASE = self.registration.scope;
 /** The address of a chat; see src/routing/route.ts. */
 const urlOf = (chatId) => `${BASE}c/${encodeURIComponent(chatId)}`;
 
+/** The open pages. Those that were open before this worker are not controlled by it. */
+async function openPages() {
+  const pages = await self.clients.matchAll({ type: 'window', includeUncontrolled: true });
+  return pages.filter(({ url }) => url.startsWith(BASE));
+}
+
 async function show({ chatId, title, direct, userId, text }) {
-  const pages = await self.clients.matchAll({ type: 'window' });
+  const pages = await openPages();
   // The user is looking at the chat.
   if (pages.some((page) => page.focused && page.url.split('#')[0] === urlOf(chatId))) return;
   const author = userId ?? 'AI';
@@ -21,7 +27,7 @@ async function show({ chatId, title, direct, userId, text }) {
 }
 
 async function open(chatId) {
-  const pages = await self.clients.matchAll({ type: 'window' });
+  const pages = await openPages();
   const page = pages.find(({ url }) => url.split('#')[0] === urlOf(chatId)) ?? pages[0];
   if (page === undefined) {
     await self.clients.openWindow(urlOf(chatId));

@@ -8,7 +8,7 @@ export const MAX_FACES = 3;
 export interface Receipts {
   /** By the key of a message: the users whose last read message it is. */
   readonly at: ReadonlyMap<string, readonly string[]>;
-  /** The users that have read a message, in the order of their names. */
+  /** The users that have read a message, as in `at` in the order of their names. */
   readonly readersOf: (message: ChatEntry) => readonly string[];
 }
 
@@ -22,8 +22,8 @@ export const ReceiptsContext = createContext<Receipts>({ at: new Map(), readersO
 export function receiptsOf(messages: readonly ChatEntry[], reads: ReadonlyMap<string, number>, me: string): Receipts {
   const stored = messages.filter((message) => message.place !== null);
   const at = new Map<string, string[]>();
-  for (const [userId, seq] of reads) {
-    if (userId === me) continue;
+  const others = [...reads].filter(([userId]) => userId !== me).sort(([a], [b]) => a.localeCompare(b));
+  for (const [userId, seq] of others) {
     // The author of the last message has read it, too, but a receipt says what others have read.
     const last = stored.findLast((message) => (message.place ?? 0) <= seq && message.userId !== userId);
     if (last !== undefined) at.set(last.key, [...(at.get(last.key) ?? []), userId]);
@@ -31,9 +31,8 @@ export function receiptsOf(messages: readonly ChatEntry[], reads: ReadonlyMap<st
   return {
     at,
     readersOf: (message) =>
-      [...reads]
-        .filter(([userId, seq]) => seq >= (message.place ?? Infinity) && userId !== me && userId !== message.userId)
-        .map(([userId]) => userId)
-        .sort((a, b) => a.localeCompare(b)),
+      others
+        .filter(([userId, seq]) => seq >= (message.place ?? Infinity) && userId !== message.userId)
+        .map(([userId]) => userId),
   };
 }
