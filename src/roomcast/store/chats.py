@@ -64,6 +64,7 @@ from roomcast.store.rows import (
     to_member,
     to_message,
     to_ms,
+    to_notifications,
 )
 from roomcast.store.tables import (
     audit,
@@ -138,14 +139,23 @@ def _of_reader(chat: FromClause, reader: str) -> Sequence[Label[Any]]:
         counted = places.limit(MAX_UNREAD).correlate(chat).subquery(f"{name}_places")
         return select(func.count()).select_from(counted).correlate(chat).scalar_subquery().label(name)
 
-    setting = notification_settings
-    own = (setting.c.chat_id == chat.c.id) & (setting.c.user_id == reader)
+    return (count(written, "unread"), count(mentioning, "mentions"), *_settings_of(chat.c.id, reader, chat))
+
+
+def _settings_of(
+    chat_id: ColumnElement[str], reader: str, of: FromClause | None = None
+) -> tuple[Label[Any], Label[Any], Label[Any]]:
+    """The columns of `rows.to_notifications`; ``of``: what has the column ``chat_id``."""
+    setting = notification_settings.c
+
+    def read(column: ColumnElement[Any], name: str) -> Label[Any]:
+        query = select(column).where(setting.chat_id == chat_id, setting.user_id == reader)
+        return (query if of is None else query.correlate(of)).scalar_subquery().label(name)
+
     default = select(notification_defaults.c.level).where(notification_defaults.c.user_id == reader)
     return (
-        count(written, "unread"),
-        count(mentioning, "mentions"),
-        select(setting.c.level).where(own).correlate(chat).scalar_subquery().label("notify_level"),
-        select(setting.c.muted_until).where(own).correlate(chat).scalar_subquery().label("notify_muted_until"),
+        read(setting.level, "notify_level"),
+        read(setting.muted_until, "notify_muted_until"),
         default.scalar_subquery().label("notify_default"),
     )
 
@@ -504,14 +514,8 @@ class SqlChatStore(Writer):
 
     async def notifications(self, chat_id: str, user_id: str) -> Notifications:
         """See the port."""
-        setting, default = notification_settings, notification_defaults
-        user = select(literal(user_id).label("id")).subquery("reader")
-        of_user = (setting.c.user_id == user.c.id) & (setting.c.chat_id == chat_id)
-        query = select(setting.c.level, setting.c.muted_until, default.c.level.label("default")).select_from(
-            user.outerjoin(setting, of_user).outerjoin(default, default.c.user_id == user.c.id)
-        )
-        (row,) = await self._database.fetch(query)
-        return Notifications(row.level, maybe_time(row.muted_until), row.default or "all")
+        (row,) = await self._database.fetch(select(*_settings_of(literal(chat_id), user_id)))
+        return to_notifications(row)
 
     async def notification_default(self, user_id: str) -> NotifyLevel:
         """See the port."""

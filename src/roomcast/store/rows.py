@@ -49,6 +49,11 @@ def maybe_time(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else from_ms(milliseconds)
 
 
+def to_notifications(row: AnyRow) -> Notifications:
+    """Convert the columns for what notifies a user."""
+    return Notifications(row.notify_level, maybe_time(row.notify_muted_until), row.notify_default or "all")
+
+
 def to_member(row: AnyRow) -> StoredMember:
     """Convert a row of ``members``."""
     return StoredMember(row.user_id, from_ms(row.added_at), MemberRole(row.role), maybe_time(row.muted_until))
@@ -102,8 +107,7 @@ def to_listed_chat(row: AnyRow, epochs: Mapping[int, str]) -> StoredChat:
     """Convert a row of ``chats`` and its newest message; ``epochs`` as in `to_event`."""
     chat = to_chat(row)
     if hasattr(row, "unread"):
-        of_reader = Notifications(row.notify_level, maybe_time(row.notify_muted_until), row.notify_default or "all")
-        chat = replace(chat, unread=row.unread, mentions=row.mentions, notifications=of_reader)
+        chat = replace(chat, unread=row.unread, mentions=row.mentions, notifications=to_notifications(row))
     if row.message_seq is None:
         return chat
     message = LastMessage.model_construct(

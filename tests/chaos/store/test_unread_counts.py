@@ -1,4 +1,4 @@
-"""The same as `test_unread_counts` among the integration tests: 10,000 operations on three devices and two processes."""
+"""As `test_unread_counts` among the integration tests: 10,000 operations on three devices and two processes."""
 
 from __future__ import annotations
 

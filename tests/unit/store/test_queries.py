@@ -48,6 +48,8 @@ from roomcast.chat.commands import (
     React,
     ReserveFile,
     RevokeInvite,
+    SetNotificationDefault,
+    SetNotifications,
     StartTurn,
     StopTurn,
 )
@@ -55,6 +57,8 @@ from roomcast.chat.errors import AnswerActive
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter
 from roomcast.chat.ports.personal import Erasure
+from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter, PushDevice
+from roomcast.chat.ports import MAX_DEVICES, PushedMessage
 from roomcast.chat.search_terms import parse_query
 from roomcast.chat.webhooks.model import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.cursor import Cursor
@@ -75,6 +79,7 @@ ORDERED = {
     "SCAN newest USING COVERING INDEX ix_chats_activity",
     "SCAN chats USING INDEX ix_chats_deleted",
     "SCAN events USING INDEX ix_events_unplaced",
+    "SCAN push_devices USING COVERING INDEX sqlite_autoindex_push_devices_1",
     "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1",
 }
 #: One row for each start of the process, the row of the feed, and that of the index of messages.
@@ -90,12 +95,17 @@ FTS = re.compile(
     r"|SCAN main\.search_terms_config|SCAN hit$"
 )
 #: A chat's head, which is one row, one page of rows, the keys of a batch, and at most 999 unread messages.
+SMALL_TABLES = {"epochs", "feed_head", "search_backlog", "push_cursor"}
+#: FTS5 finds the rows of a term, and reads the settings and the segments of its index by itself.
+FTS = re.compile(r"SCAN search_terms VIRTUAL TABLE INDEX \d+:.*M\d|SCAN main\.search_terms_config|SCAN hit$")
+#: A chat's head, which is one row, one page of rows, the keys of a batch, at most 999 unread messages, users of a chat.
 PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:", "SCAN ids VIRTUAL TABLE INDEX 1:"} | {
     "SCAN asked VIRTUAL TABLE INDEX 1:",
     "SCAN unread_places",
     "SCAN some_chats",
     "SCAN newest_places",
     "SCAN mentions_places",
+    "SCAN audience",
 }
 
 
@@ -155,6 +165,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         for before_seq, after_seq in ((None, None), (5, None), (None, 1)):
             await chats.messages("c", before=before_seq, after=after_seq, limit=10)
         await read_by_filter_and_text(store)
+        await exercise_notifications(store)
         await chats.members("c", 10)
         await chats.member("c", "ann")
         await chats.member_count("c")
@@ -240,6 +251,28 @@ async def exercise_personal(store: Store) -> None:
     await store.chats.commit(ForgetUser("c", "bob", erasure.id, START, member=True))
     await store.personal.erasure(erasure.id)
     await store.personal.finish_erasure(erasure, START)
+async def exercise_notifications(store: Store) -> None:
+    """Calls every method for notifications and pushes."""
+    await store.chats.commit(SetNotifications("c", "bob", "mentions", START, START, "bob"))
+    await store.chats.commit(SetNotificationDefault("bob", "none"))
+    await store.chats.notifications("c", "bob")
+    await store.chats.notification_default("bob")
+    pushes = store.pushes
+    for number in range(MAX_DEVICES + 1):
+        await pushes.add_device(PushDevice(f"d{number}", "bob", "https://push.example", "key", "auth"), START)
+    await pushes.push_state()
+    await pushes.skip_to_end(None)
+    cursor = (await pushes.push_state()).cursor
+    assert cursor is not None
+    await pushes.skip_to_end(cursor)
+    await pushes.advance(cursor, cursor)
+    message = PushedMessage("c", 3, 3, "ann", START)
+    for open_to_all in (False, True):
+        for device_id in (None, "d1"):
+            await pushes.recipients(message, 10, open_to_all=open_to_all, device_id=device_id)
+    await pushes.remove_device("d1", "bob")
+    await pushes.remove_device("d2", None)
+    await pushes.forget_cursor()
 
 
 async def exercise_integration(store: Store) -> None:
@@ -409,6 +442,11 @@ POPULATE = """
         SELECT n, 'member.added', 'chat-' || n % 50, 'user-' || n % 50, 'user-1' FROM generate_series(1, 5000) n;
     INSERT INTO reads (chat_id, user_id, seq) SELECT chat_id, user_id, 3 FROM members WHERE chat_id <> 'c'
         ON CONFLICT DO NOTHING;
+    INSERT INTO notification_settings (chat_id, user_id, level) SELECT chat_id, user_id, 'none' FROM members
+        WHERE chat_id <> 'c';
+    INSERT INTO notification_defaults (user_id, level) SELECT 'user-' || n, 'none' FROM generate_series(1, 5000) n;
+    INSERT INTO push_devices (id, user_id, endpoint, p256dh, auth, created_at)
+        SELECT n, 'user-' || n % 1000, 'https://push.example/' || n, 'key', 'auth', 0 FROM generate_series(1, 5000) n;
     INSERT INTO mentions (chat_id, user_id, place)
         SELECT chat_id, user_id, s FROM reads, generate_series(1, 5) s WHERE chat_id <> 'c';
     INSERT INTO search_entries (chat_id, place, terms)
