@@ -213,7 +213,8 @@ async def test_in_a_chat_without_an_owner_members_remove_members_as_before_and_d
 
 async def test_a_muted_member_reads_and_writes_again_at_the_given_time(store: Store) -> None:
     await store.chats.commit(ChangeMember("c", "bob", START, "mod", mutes=True, muted_until=LATER))
-    assert (await store.chats.access("c", "bob", None)).is_member
+    access = await store.chats.access("c", "bob", None)
+    assert (access.is_member, access.silent_until) == (True, LATER)
     moment = timedelta(milliseconds=1)
     for right in (Right.SEND, Right.EDIT_OWN, Right.REACT):
         command = await _command(store, right, "bob")
@@ -224,7 +225,12 @@ async def test_a_muted_member_reads_and_writes_again_at_the_given_time(store: St
         await send(store, user_id="bob", member="bob", created_at=LATER - moment)
     await send(store, user_id="bob", member="bob", created_at=LATER)
     await store.chats.commit(ChangeMember("c", "bob", START, "mod", mutes=True))
+    assert (await store.chats.access("c", "bob", None)).silent_until is None
     await send(store, user_id="bob", member="bob")
+    await store.chats.commit(ChangeMember("c", "bob", START, "ann", READER))
+    silent_until = (await store.chats.access("c", "bob", None)).silent_until
+    assert silent_until is not None
+    assert silent_until.year == 9999
 
 
 async def test_a_banned_user_does_not_return_until_the_ban_ends(store: Store) -> None:

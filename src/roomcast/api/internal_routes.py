@@ -62,7 +62,9 @@ async def _admit(admissions: Admissions, ask: internal.AdmissionRequest) -> inte
         # A bug in one decision must not fail the whole batch, nor each retry of the batch.
         logger.exception("admission failed", extra={"chat_id": ask.chat_id})
         return internal.AdmissionDecision(refused=ErrorCode.UNAVAILABLE)
-    answer = internal.AdmissionAnswer(epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset)
+    answer = internal.AdmissionAnswer(
+        epoch=admitted.epoch, seq=admitted.seq, reset=admitted.reset, silent_until=admitted.silent_until
+    )
     return internal.AdmissionDecision(admitted=answer)
 
 

@@ -319,7 +319,7 @@ class LocalAdmission:
             raise AdmissionDenied(str(error)) from None
         except StoreUnavailable as error:
             raise ApiUnavailable(str(error)) from error
-        return Admission(Head(admitted.epoch, admitted.seq), admitted.reset)
+        return Admission(Head(admitted.epoch, admitted.seq), admitted.reset, admitted.silent_until)
 
     async def confirm(self, chat_id: str, user_id: str) -> None:
         """See the port."""

@@ -6,6 +6,7 @@ Layer: chat. Source: docs/design.md, "Joins".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from roomcast.chat.errors import ChatNotFound, NotAMember
@@ -21,11 +22,13 @@ class Admitted:
         epoch: The current epoch.
         seq: The chat's head in the database.
         reset: Whether the client's cursor does not belong to the chat's current history.
+        silent_until: Until when the user may not write; None: it may.
     """
 
     epoch: str
     seq: int
     reset: bool
+    silent_until: datetime | None = None
 
 
 class LogPublisher(Protocol):
@@ -70,7 +73,9 @@ class Admissions:
             if not access.is_member:
                 raise NotAMember(chat_id, user_id)
         await self._logs.ensure_log(chat_id, access.last_seq)
-        return Admitted(self._store.epoch, access.last_seq, reset=not access.cursor_valid)
+        return Admitted(
+            self._store.epoch, access.last_seq, reset=not access.cursor_valid, silent_until=access.silent_until
+        )
 
     async def request_publish(self, chat_id: str) -> bool:
         """Try to bring the chat's log up to date with the events table. Returns whether the attempt succeeded."""

@@ -503,12 +503,14 @@ class ChatAccess:
         last_seq: The chat's head; 0 if the chat does not exist.
         is_member: Whether the given user is a member; False if no user was given.
         cursor_valid: Whether the given cursor belongs to the chat's current history; True if no cursor was given.
+        silent_until: Until when the member may not write; None: it may.
     """
 
     exists: bool
     last_seq: int
     is_member: bool
     cursor_valid: bool
+    silent_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ Layer: chat. Source: docs/roles.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -74,6 +75,14 @@ PLAIN_ROLES: Final = frozenset({MemberRole.MEMBER, MemberRole.READER})
 def permits(role: MemberRole, right: Right, *, owned: bool) -> bool:
     """Whether a role has a right, in a chat that has an owner or not."""
     return role in RIGHTS[right] or (not owned and right in UNOWNED and role is MemberRole.MEMBER)
+
+
+_ALWAYS: Final = datetime.max.replace(tzinfo=UTC)
+
+
+def silent_until(role: MemberRole, muted_until: datetime | None) -> datetime | None:
+    """Until when a member may not send messages; None, or a time in the past: it may."""
+    return muted_until if role in RIGHTS[Right.SEND] else _ALWAYS
 
 
 def outranks(role: MemberRole, other: MemberRole, *, owned: bool) -> bool:

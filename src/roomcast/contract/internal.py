@@ -5,6 +5,7 @@ Layer: contract.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -102,11 +103,13 @@ class AdmissionAnswer(Output):
         epoch: The current epoch.
         seq: Seq of the chat's last event.
         reset: Whether the client's cursor does not belong to the chat's current history.
+        silent_until: Until when the user may not write, and so sends no typing; null: it may.
     """
 
     epoch: Epoch
     seq: Seq
     reset: bool
+    silent_until: datetime | None = None
 
 
 class AdmissionDecision(Output):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from roomcast.chat.ports import Head
@@ -52,10 +53,12 @@ class Admission:
     Attributes:
         head: The chat's last event in the database.
         reset: The client's cursor does not belong to this history: the database was restored or deleted.
+        silent_until: Until when the user may not write; None: it may.
     """
 
     head: Head
     reset: bool
+    silent_until: datetime | None = None
 
 
 class AdmissionDenied(Exception):

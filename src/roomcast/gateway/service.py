@@ -108,7 +108,9 @@ class Gateway:
         self.feeds = Feeds(log, admission, self.server, options.feeds, self._take_signal, tracer)
         board = board or MemoryPresenceBoard(nodes.node_id)
         self.presence = PresenceTracker(self.server, board, nodes, self.signals, options.presence)
-        typing = TypingNotices(self.server, self.presence, self.signals, nodes.node_id)
+        typing = TypingNotices(
+            self.server, self.presence, self.signals, nodes.node_id, is_silent=self.feeds.memberships.is_silent
+        )
         self.joins = Joins(self.feeds, admission, options.joins, observers=(typing, self.presence))
         self.resumes = Resumes(streams, self.answers, self.joins)
         self._handlers = Handlers(

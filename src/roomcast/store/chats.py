@@ -47,8 +47,10 @@ from roomcast.chat.model import (
     StoredMessage,
 )
 from roomcast.chat.ports import Tracer
+from roomcast.chat.rights import silent_until
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.rest import NotifyLevel
+from roomcast.contract.events import MemberRole
 from roomcast.contract.tenants import DEFAULT_TENANT, SEPARATOR
 from roomcast.store.access import AccessReads
 from roomcast.store.batch import CustomWrite
@@ -378,8 +380,9 @@ class SqlChatStore(Writer):
         return ChatAccess(
             exists=row.last_seq is not None,
             last_seq=row.last_seq or 0,
-            is_member=bool(row.is_member),
+            is_member=row.role is not None,
             cursor_valid=cursor is None or self._is_in_history(cursor, row.event_epoch_id),
+            silent_until=None if row.role is None else silent_until(MemberRole(row.role), maybe_time(row.muted_until)),
         )
 
     async def events_after(self, chat_id: str, after: int, limit: int) -> tuple[Sequence[StoredEvent], int]:

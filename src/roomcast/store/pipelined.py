@@ -67,9 +67,10 @@ _LOCK_USERS: Final = (
 _ACCESS: Final = """
     SELECT (SELECT epoch FROM epochs ORDER BY id DESC LIMIT 1),
         (SELECT last_seq FROM chats WHERE id = asked.chat_id AND (state IS NULL OR state = 'archived')),
-        EXISTS (SELECT 1 FROM members m WHERE m.chat_id = asked.chat_id AND m.user_id = asked.user_id),
+        m.role, m.muted_until,
         (SELECT epoch_id FROM events e WHERE e.chat_id = asked.chat_id AND e.seq = asked.seq)
     FROM unnest(%s::text[], %s::text[], %s::bigint[]) WITH ORDINALITY AS asked (chat_id, user_id, seq, place)
+    LEFT JOIN members m ON m.chat_id = asked.chat_id AND m.user_id = asked.user_id
     ORDER BY asked.place
 """
 _UPDATE_CHATS: Final = """

@@ -71,13 +71,15 @@ class AccessRow(NamedTuple):
     Attributes:
         newest_epoch: The newest epoch in the statement's snapshot.
         last_seq: The chat's head; None if the chat does not exist.
-        is_member: Whether the user is a member.
+        role: The user's role; None: not a member.
+        muted_until: The end of its mute in milliseconds; None: there was none.
         event_epoch_id: The epoch of the event with the seq; None if there is no such event.
     """
 
     newest_epoch: str
     last_seq: int | None
-    is_member: bool
+    role: str | None
+    muted_until: int | None
     event_epoch_id: int | None
 
 
@@ -154,11 +156,13 @@ _ACCESS: Final = """
     SELECT (SELECT epoch FROM epochs ORDER BY id DESC LIMIT 1),
         (SELECT last_seq FROM chats WHERE id = json_extract(asked.value, '$[0]')
             AND (state IS NULL OR state = 'archived')),
-        EXISTS (SELECT 1 FROM members
-            WHERE chat_id = json_extract(asked.value, '$[0]') AND user_id = json_extract(asked.value, '$[1]')),
+        members.role, members.muted_until,
         (SELECT epoch_id FROM events
             WHERE chat_id = json_extract(asked.value, '$[0]') AND seq = json_extract(asked.value, '$[2]'))
-    FROM json_each(:keys) AS asked ORDER BY asked.key
+    FROM json_each(:keys) AS asked
+    LEFT JOIN members
+        ON members.chat_id = json_extract(asked.value, '$[0]') AND members.user_id = json_extract(asked.value, '$[1]')
+    ORDER BY asked.key
 """
 _answer = messages.alias("answer")
 _TURNS: Final = (

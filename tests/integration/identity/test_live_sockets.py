@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 
 import httpx
@@ -123,3 +123,94 @@ async def test_an_ended_token_is_refused_by_every_process_and_signs_nobody_else_
         assert (await http.get("/api/me", headers={"Authorization": f"Bearer {other}"})).json()["userId"] == "zoe"
         await asyncio.wait_for(here.disconnected.wait(), LIMIT_S)
         assert await there.call("ping") == "pong"
+
+
+@pytest.mark.parametrize("count", [24, pytest.param(200, marks=pytest.mark.chaos)])
+async def test_a_ban_and_a_removal_reach_every_socket_of_two_gateways_within_five_seconds(
+    servers: tuple[Roomcast, Roomcast, Roomcast], count: int
+) -> None:
+    api, *gateways = servers
+    chat, groups = f"team-{count}", ("kept", "banned", "removed")
+    users = [f"{groups[number % 3]}-{number}" for number in range(count)]
+    headers = {"Authorization": f"Bearer {token('backend', service=True)}"}
+    async with httpx.AsyncClient(base_url=api.api_url, headers=headers, timeout=30) as http, AsyncExitStack() as stack:
+        (await http.post("/api/chats", json={"id": chat, "members": ["ann"]})).raise_for_status()
+        for start in range(0, count, 20):
+            added = (http.put(f"/api/chats/{chat}/members/{user}") for user in users[start : start + 20])
+            for answer in await asyncio.gather(*added):
+                answer.raise_for_status()
+        clients = {
+            user: ChatClient(gateways[number // 3 % 2].gateway_url, auth={"token": token(user)})
+            for number, user in enumerate(users)
+        }
+        await asyncio.gather(*(stack.enter_async_context(client) for client in clients.values()))
+        assert all(ack["ok"] for ack in await asyncio.gather(*(client.join(chat) for client in clients.values())))
+
+        kept = [client for user, client in clients.items() if user.startswith("kept")]
+        gone = {user: client for user, client in clients.items() if not user.startswith("kept")}
+        few = asyncio.Semaphore(20)
+
+        async def end(user: str, client: ChatClient) -> None:
+            """End the membership; the socket leaves the room, where it could send typing, in time."""
+            banned = user.startswith("banned")
+            path = f"/api/chats/{chat}/{'bans' if banned else 'members'}/{user}"
+            async with few:
+                (await (http.put(path) if banned else http.delete(path))).raise_for_status()
+            await until(lambda: refuses_typing(client, chat), limit_s=LIMIT_S)
+
+        await asyncio.gather(*(end(user, client) for user, client in gone.items()))
+        before = {user: len(client.received) for user, client in gone.items()}
+        await send(api.api_url, chat, "after", token=token("ann"))
+        await kept[0].call("typing", {"chatId": chat, "typing": True})
+        for client in kept:
+            await until(lambda client=client: [each["content"] for each in client.messages()] == ["after"])
+        await until(lambda: any(name == "typing" for name, _ in kept[1].received))
+        refused = await asyncio.gather(*(client.join(chat) for client in gone.values()))
+        assert {ack["error"]["code"] for ack in refused} == {"forbidden"}
+        later = [name for user, client in gone.items() for name, _ in client.received[before[user] :]]
+        assert set(later) == {"ack:join-chat"}
+
+
+async def test_the_typing_of_a_muted_member_and_of_a_reader_reaches_nobody(
+    servers: tuple[Roomcast, Roomcast, Roomcast],
+) -> None:
+    api, first, second = servers
+    headers = {"Authorization": f"Bearer {token('backend', service=True)}"}
+    async with (
+        httpx.AsyncClient(base_url=api.api_url, headers=headers) as http,
+        ChatClient(first.gateway_url, auth={"token": token("ann")}) as ann,
+        ChatClient(second.gateway_url, auth={"token": token("ben")}) as ben,
+    ):
+        (await http.post("/api/chats", json={"id": "quiet", "members": ["ann", "ben"]})).raise_for_status()
+        (await http.patch("/api/chats/quiet/members/ben", json={"role": "reader"})).raise_for_status()
+        assert (await ann.join("quiet"))["ok"]
+        assert (await ben.join("quiet"))["ok"]
+
+        def shown() -> int:
+            return sum(name == "typing" and data["typing"] for name, data in ann.received)
+
+        assert await refuses_typing(ben, "quiet")
+        for change, allowed in (({"role": "member"}, True), ({"mutedFor": 600}, False), ({"mutedFor": 0}, True)):
+            (await http.patch("/api/chats/quiet/members/ben", json=change)).raise_for_status()
+            before = shown()
+            if allowed:
+                await until(lambda before=before: types(ben, "quiet", shown, before), limit_s=LIMIT_S)
+            else:
+                await until(lambda: refuses_typing(ben, "quiet"), limit_s=LIMIT_S)
+                before = shown()
+                assert await refuses_typing(ben, "quiet")
+                await ann.call("ping")
+                assert shown() == before
+
+
+async def refuses_typing(client: ChatClient, chat: str) -> bool:
+    """Whether the gateway refuses typing in a chat, for another reason than its rate limit."""
+    ack = await client.call("typing", {"chatId": chat, "typing": True})
+    return bool(ack.get("error", {}).get("code") == "forbidden")
+
+
+async def types(client: ChatClient, chat: str, shown: Callable[[], int], before: int) -> bool:
+    """Begin to type anew, and return whether that is shown more often than before."""
+    for typing in (False, True):
+        await client.call("typing", {"chatId": chat, "typing": typing})
+    return shown() > before

@@ -93,7 +93,7 @@ class HttpAdmission:
         if decision.admitted is not None:
             head = Head(decision.admitted.epoch, decision.admitted.seq)
             self._remember((chat_id, user_id), head)
-            return Admission(head, decision.admitted.reset)
+            return Admission(head, decision.admitted.reset, decision.admitted.silent_until)
         if decision.refused in {ErrorCode.FORBIDDEN, ErrorCode.CHAT_NOT_FOUND}:
             self._grants.pop((chat_id, user_id), None)
             raise AdmissionDenied("the API does not admit the user")

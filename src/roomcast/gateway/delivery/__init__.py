@@ -9,6 +9,6 @@ May import: ports, rooms, chat, realtime, contract, backoff, histogram.
 | ``resumes`` | ``ai-resume``: an answer so far, without a gap before its next chunk |
 | ``replay`` | the events that a joining client missed |
 | ``joins`` | ``join-chat`` and ``leave-chat``: admission, replay, room |
-| ``membership`` | takes the sockets of removed members out of the room |
+| ``membership`` | takes the sockets of removed members out of the room; which members may not write |
 | ``counters`` | totals for metrics |
 """

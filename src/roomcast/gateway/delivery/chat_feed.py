@@ -39,7 +39,7 @@ from roomcast.chat.ports import (
 from roomcast.contract.events import RESYNC, Resync
 from roomcast.gateway.delivery.answers import short_end
 from roomcast.gateway.delivery.counters import GatewayCounters
-from roomcast.gateway.delivery.membership import Memberships, is_deletion, removed_user
+from roomcast.gateway.delivery.membership import Memberships, is_deletion, is_update, removed_user
 from roomcast.gateway.delivery.replay import Recording, ReplayLimits, Tail, complete_replay
 from roomcast.gateway.ports import ApiUnavailable, ChatAdmission, Rooms
 from roomcast.gateway.rooms import chat_room, stream_room
@@ -383,6 +383,8 @@ class ChatFeed:
             self._memberships.remove(self.chat_id, user_id)
         elif is_deletion(entry.args):
             self._memberships.remove_all(self.chat_id)
+        elif is_update(entry.args):
+            self._memberships.update(self.chat_id, entry.args)
 
     def _note_log_head(self, head: Head) -> None:
         """Note that the log has reached ``head``; fill the gap if ``head`` is beyond the position."""

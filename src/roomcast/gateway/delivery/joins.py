@@ -221,7 +221,7 @@ class Joins:
         finally:
             self._feeds.release(feed)
         if user_id is not None:
-            self._watch_membership(subscription, user_id)
+            self._watch_membership(subscription, user_id, admission)
         for observer in self._observers:
             observer.entered(subscription.socket, subscription.chat_id)
         return _ack(feed, position, admission, recovered=replay is not None)
@@ -300,12 +300,13 @@ class Joins:
         subscription.resyncs = feed.resyncs
         subscription.complete_after = position.seq if since is None or replay is None else since.seq
 
-    def _watch_membership(self, subscription: _ChatSubscription, user_id: str) -> None:
+    def _watch_membership(self, subscription: _ChatSubscription, user_id: str, admission: Admission) -> None:
         """End the subscription when the user is removed from the chat."""
         chat_id = subscription.chat_id
         memberships = self._feeds.memberships
         subscription.user_id = user_id
         memberships.add(chat_id, user_id, subscription.socket.sid, partial(self._kick, subscription))
+        memberships.set_silent(chat_id, user_id, admission.silent_until)
 
     # --- subscriptions
 

@@ -3,6 +3,8 @@
 A removal is an event of the chat, so each gateway that follows the chat receives it, in order. A resync may skip a
 removal, so the feed then emits nothing until the API has confirmed every user in the room.
 
+Changes of roles and mutes decide which members may send typing.
+
 All this applies with authentication only: without it every user may follow every chat.
 
 Layer: gateway. Source: docs/design.md, "Authorization".
@@ -14,10 +16,12 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from roomcast.backoff import jittered, should_log
-from roomcast.contract.events import STORED_EVENTS, EventType
+from roomcast.chat.rights import silent_until
+from roomcast.contract.events import STORED_EVENTS, EventType, MemberUpdate
 from roomcast.contract.tenants import qualify, tenant_of
 from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission
 
@@ -29,6 +33,9 @@ _REMOVAL: Final = f'["{STORED_EVENTS[EventType.MEMBER_REMOVED].name}",'.encode()
 #: The first bytes of the deletion of a chat.
 _DELETION: Final = f'["{STORED_EVENTS[EventType.CHAT_DELETED].name}",'.encode()
 
+#: The first bytes of a change of a member.
+_UPDATE: Final = f'["{STORED_EVENTS[EventType.MEMBER_UPDATED].name}",'.encode()
+
 Kick = Callable[[], None]
 
 
@@ -39,6 +46,11 @@ def removed_user(chat_id: str, args: bytes) -> str | None:
     user_id = json.loads(args)[1]["userId"]
     # Payloads have local ids.
     return qualify(tenant_of(chat_id), user_id) if isinstance(user_id, str) else None
+
+
+def is_update(args: bytes) -> bool:
+    """Whether an event changes the role or the mute of a member."""
+    return args.startswith(_UPDATE)
 
 
 def is_deletion(args: bytes) -> bool:
@@ -61,6 +73,9 @@ class Memberships:
         self._slots = asyncio.Semaphore(concurrency)
         # By chat id, user id and socket id.
         self._kicks: dict[str, dict[str, dict[str, Kick]]] = {}
+        # Until when users may not write, by chat id and user id. A change between an admission and the entry into the
+        # room is missed: only typing depends on it, the API checks each message.
+        self._silent: dict[str, dict[str, datetime]] = {}
         # Failed attempts since the API last answered.
         self._failures = 0
 
@@ -73,8 +88,33 @@ class Memberships:
         users = self._kicks.get(chat_id, {})
         sockets = users.get(user_id, {})
         sockets.pop(sid, None)
-        if not sockets and users.pop(user_id, None) is not None and not users:
+        if sockets or users.pop(user_id, None) is None:
+            return
+        self.set_silent(chat_id, user_id, None)
+        if not users:
             del self._kicks[chat_id]
+
+    def set_silent(self, chat_id: str, user_id: str, until: datetime | None) -> None:
+        """Note until when a user in the room may not write; None: it may."""
+        users = self._silent.setdefault(chat_id, {})
+        if until is None:
+            users.pop(user_id, None)
+        else:
+            users[user_id] = until
+        if not users:
+            del self._silent[chat_id]
+
+    def is_silent(self, chat_id: str, user_id: str) -> bool:
+        """Whether a user in the room may not write now."""
+        until = self._silent.get(chat_id, {}).get(user_id)
+        return until is not None and until > datetime.now(UTC)
+
+    def update(self, chat_id: str, args: bytes) -> None:
+        """Apply an event for which `is_update` is true."""
+        change = MemberUpdate.model_validate(json.loads(args)[1])
+        user_id = qualify(tenant_of(chat_id), change.user_id)
+        if user_id in self._kicks.get(chat_id, {}):
+            self.set_silent(chat_id, user_id, silent_until(change.role, change.muted_until))
 
     def remove(self, chat_id: str, user_id: str) -> None:
         """Take every socket of a user that was removed from the chat out of the room, in this loop turn."""

@@ -6,6 +6,7 @@ Layer: gateway.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from roomcast.contract.errors import ErrorCode
@@ -68,6 +69,7 @@ class TypingNotices:
         signals: Sends to the other gateways.
         node_id: This gateway's id.
         options: Times and limits.
+        is_silent: Whether a user may not write in a chat now; its typing is refused.
     """
 
     def __init__(
@@ -77,12 +79,15 @@ class TypingNotices:
         signals: Signals,
         node_id: str,
         options: TypingOptions | None = None,
+        *,
+        is_silent: Callable[[str, str], bool] = lambda _chat_id, _user_id: False,
     ) -> None:
         self._rooms = rooms
         self._presence = presence
         self._signals = signals
         self._node_id = node_id
         self._options = options or TypingOptions()
+        self._is_silent = is_silent
         # By socket id and chat id.
         self._notices: dict[str, dict[str, _Notice]] = {}
         signals.on_typing = self._on_signal
@@ -91,13 +96,12 @@ class TypingNotices:
         """Notify the other members that the socket's user started or stopped typing.
 
         Raises:
-            TypingRejected: the socket does not follow the chat, is not identified, or types in too many chats.
+            TypingRejected: the socket does not follow the chat, is not identified, may not write, or types in too many
+                chats.
         """
-        if not self._presence.follows(sid, chat_id):
-            raise TypingRejected(ErrorCode.FORBIDDEN, "join the chat first")
-        user_id = self._presence.user_of(sid)
-        if user_id is None:
-            raise TypingRejected(ErrorCode.FORBIDDEN, "identify the socket with join-user first")
+        user_id = self._user(sid, chat_id)
+        if typing and self._is_silent(chat_id, user_id):
+            raise TypingRejected(ErrorCode.FORBIDDEN, "you may not write in this chat now")
         loop = asyncio.get_running_loop()
         now = loop.time()
         notices = self._notices.get(sid, {})
@@ -122,6 +126,15 @@ class TypingNotices:
                 raise TypingRejected(ErrorCode.LIMIT_REACHED, message)
         self._notices.setdefault(sid, notices)[chat_id] = _Notice(user_id, typing, now)
         self._send(chat_id, user_id, typing=typing, skip=sid)
+
+    def _user(self, sid: str, chat_id: str) -> str:
+        """The user of a socket that follows the chat."""
+        if not self._presence.follows(sid, chat_id):
+            raise TypingRejected(ErrorCode.FORBIDDEN, "join the chat first")
+        user_id = self._presence.user_of(sid)
+        if user_id is None:
+            raise TypingRejected(ErrorCode.FORBIDDEN, "identify the socket with join-user first")
+        return user_id
 
     def entered(self, socket: RoomSocket, chat_id: str) -> None:
         """See `FollowerObserver`. A new subscriber does not receive notices from before its join."""

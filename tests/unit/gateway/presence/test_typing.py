@@ -29,7 +29,11 @@ class TypingGateway:
         self.rooms = LocalRooms()
         self.signals = Signals(log, node_id)
         self.presence = PresenceTracker(self.rooms, MemoryPresenceBoard(), SingleNode(), self.signals)
-        self.typing = TypingNotices(self.rooms, self.presence, self.signals, node_id)
+        #: The users that may not write.
+        self.silent: set[str] = set()
+        self.typing = TypingNotices(
+            self.rooms, self.presence, self.signals, node_id, is_silent=lambda _chat_id, user_id: user_id in self.silent
+        )
 
     def join(self, user: str | None, *chats: str) -> ClientSocket:
         socket = self.rooms.socket()
@@ -233,5 +237,19 @@ def test_the_number_of_chats_in_which_a_socket_types_is_limited() -> None:
         await asyncio.sleep(OPTIONS.expire_s)
         here.typing.set_typing(ann.sid, chats[-1], typing=True)
         assert len(here.typing._notices[ann.sid]) == 1
+
+    run(scenario)
+
+
+def test_a_user_that_may_not_write_sends_no_typing_but_ends_what_is_shown() -> None:
+    async def scenario(here: TypingGateway, there: TypingGateway) -> None:
+        ann, ben = here.join("ann", "a"), there.join("ben", "a")
+        here.typing.set_typing(ann.sid, "a", typing=True)
+        here.silent.add("ann")
+        with pytest.raises(TypingRejected, match="may not write"):
+            here.typing.set_typing(ann.sid, "a", typing=True)
+        here.typing.set_typing(ann.sid, "a", typing=False)
+        await asyncio.sleep(0.1)
+        assert notices(ben) == [("a", "ann", True), ("a", "ann", False)]
 
     run(scenario)
