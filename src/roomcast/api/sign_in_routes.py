@@ -72,7 +72,7 @@ def _set(
 async def begin_sign_in(
     sign_in: CurrentSignIn, return_to: Annotated[str, Query(alias="return", max_length=512)] = "/"
 ) -> Response:
-    """Send the browser to the identity provider. `return` is the path of a chat, or `/`."""
+    """Send the browser to the identity provider. `return` is the path of a chat or an invite link, or `/`."""
     try:
         url, cookie = await sign_in.provider.begin(return_to)
     except ProviderAway as error:

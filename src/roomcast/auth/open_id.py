@@ -39,8 +39,8 @@ _METADATA_AGE_S: Final = 3_600.0
 _PAUSE_S: Final = 2.0
 #: Issuer and audience of the cookie of a sign-in, so that no other token passes for it, nor it for another.
 _PURPOSE: Final = "roomcast-sign-in"
-#: Where a sign-in may return to: the list of chats, or a chat.
-_RETURN: Final = re.compile(r"/(c/[A-Za-z0-9._~%!$&'()*+,;=:@-]{1,400})?")
+#: Where a sign-in may return to: the list of chats, a chat, or an invite link.
+_RETURN: Final = re.compile(r"/(c/[A-Za-z0-9._~%!$&'()*+,;=:@-]{1,400}|join/[A-Za-z0-9_-]{32})?")
 
 
 class SignInFailed(AuthError):
@@ -129,7 +129,7 @@ class OpenIdClient:
         """Begin a sign-in.
 
         Args:
-            return_to: The path of the page to return to; another one than those of chats is replaced by the list.
+            return_to: The path of the page to return to; one that the page does not have is replaced by the list.
 
         Returns:
             The URL of the provider's page, and the content of the cookie for `finish`.

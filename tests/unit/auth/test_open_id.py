@@ -162,6 +162,8 @@ async def test_a_sign_in_has_a_time_limit() -> None:
         "",
         "/c/../x",
         "/c/" + "x" * 401,
+        "/join/short",
+        "/join/" + "x" * 33,
     ],
 )
 async def test_a_sign_in_returns_to_paths_of_the_page_only(path: str) -> None:
@@ -272,3 +274,11 @@ def test_the_end_of_all_sessions_of_a_user_ends_those_of_browsers() -> None:
     ended.add([EndedSession(user_id="ann", ended_at=int(NOW * 1_000), expires_at=int(NOW * 2_000))])
     with pytest.raises(TokenRejected, match="ended"):
         sessions.read(cookie)
+
+
+async def test_a_sign_in_returns_to_an_invite_link() -> None:
+    path = "/join/" + "aZ0-_" * 6 + "42"
+    async with world() as it:
+        query, cookie = await it.begin(path)
+        it.answer(query)
+        assert (await it.client.finish({"state": query["state"], "code": "c"}, cookie)).return_to == path
