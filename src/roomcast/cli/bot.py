@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from roomcast.cli.chats import TokenFile, Url, User, address_of, fail_with, makes_tokens, token_source
+from roomcast.cli.chats import Tenant, TokenFile, Url, User, address_of, fail_with, makes_tokens, token_source
 from roomcast.cli.exit_codes import EXIT_FAILED
 from roomcast.cli.running import configure, errors_reported, fail, say
 
@@ -44,6 +44,7 @@ def bot(
         ),
     ] = None,
     user: User = None,
+    tenant: Tenant = "",
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -59,7 +60,7 @@ def bot(
 
         loaded = _load(target)
         author = None if makes_tokens(settings, token_file) else user
-        client = Client(address_of(settings, url), token_source(settings, user, token_file), user_id=author)
+        client = Client(address_of(settings, url), token_source(settings, user, token_file, tenant), user_id=author)
 
         async def run() -> None:
             task = asyncio.current_task()

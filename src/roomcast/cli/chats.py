@@ -79,6 +79,13 @@ User = Annotated[
         help="A user that is a member of the chat. With ROOMCAST_SECRET, a token is made for it.", show_default=False
     ),
 ]
+Tenant = Annotated[
+    str,
+    typer.Option(
+        help="The tenant of --user, for the token that ROOMCAST_SECRET makes (default: the default tenant).",
+        show_default=False,
+    ),
+]
 TokenFile = Annotated[
     str | None,
     typer.Option(help="File with an access token (default: ROOMCAST_TOKEN).", show_default=False),
@@ -111,6 +118,7 @@ def tail(
     ] = True,
     as_json: AsJson = False,
     user: User = None,
+    tenant: Tenant = "",
     url: Url = None,
     gateway_url: Annotated[
         str | None,
@@ -131,7 +139,7 @@ def tail(
         from roomcast.setting_values import SettingsError
 
         _check_chat(chat)
-        address, token = address_of(settings, url), token_source(settings, user, token_file)
+        address, token = address_of(settings, url), token_source(settings, user, token_file, tenant)
         if user is not None and (token_file or settings.token):
             raise SettingsError("--user", "has no effect with a token: leave it out, or unset ROOMCAST_TOKEN")
         begin_at = None if since is None else _parse_since(since)
@@ -172,6 +180,7 @@ def publish(
     ] = _DEFAULT_TIMEOUT_S,
     as_json: AsJson = False,
     user: User = None,
+    tenant: Tenant = "",
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -188,7 +197,7 @@ def publish(
 
         _check_chat(chat)
         address = address_of(settings, url)
-        token = token_source(settings, user, token_file)
+        token = token_source(settings, user, token_file, tenant)
         # A token made for the user names the author. The server decides whether another token may.
         author = None if makes_tokens(settings, token_file) else user
         content = _read_input() if text is None or text == "-" else check_text("TEXT", text)
@@ -259,11 +268,13 @@ def makes_tokens(settings: Settings, token_file: str | None) -> bool:
     return token_file is None and settings.token is None and settings.auth is not None
 
 
-def token_source(settings: Settings, user: str | None, token_file: str | None) -> TokenSource:
-    """The token of each request: from a file, the environment, or made from the secret for ``user``."""
+def token_source(settings: Settings, user: str | None, token_file: str | None, tenant: str) -> TokenSource:
+    """The token of each request: from a file, the environment, or made from the secret for ``user`` of ``tenant``."""
     from roomcast.auth.tokens import TokenIssuer
-    from roomcast.setting_values import SettingsError, read_token_file
+    from roomcast.setting_values import SettingsError, in_tenant, read_token_file
 
+    if tenant and not makes_tokens(settings, token_file):
+        raise SettingsError("--tenant", "has no effect without ROOMCAST_SECRET: a token names its tenant itself")
     if token_file is not None:
         # Read again for each connection, since tokens are replaced.
         return lambda: read_token_file("--token-file", token_file)
@@ -272,12 +283,13 @@ def token_source(settings: Settings, user: str | None, token_file: str | None) -
     if user is None:
         raise SettingsError("--user", "is missing: ROOMCAST_SECRET makes the token of a member of the chat; name one")
     issuer = TokenIssuer(settings.auth)
+    qualified = in_tenant(user, "--user", tenant)
     try:
-        issuer.issue(user, ttl_s=_TOKEN_TTL_S)
+        issuer.issue(qualified, ttl_s=_TOKEN_TTL_S)
     except ValueError:
         expected = "expected 1 to 128 printable characters, one of them visible"
         raise SettingsError("--user", f"is no user id; {expected}") from None
-    return lambda: issuer.issue(user, ttl_s=_TOKEN_TTL_S)
+    return lambda: issuer.issue(qualified, ttl_s=_TOKEN_TTL_S)
 
 
 def _parse_since(value: str) -> int | datetime:

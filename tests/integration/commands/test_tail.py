@@ -15,6 +15,7 @@ import pytest
 
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
+from roomcast.contract.tenants import qualify
 from support.clients import send
 from support.commands import Command, invoke
 from support.processes import ROOMCAST, Roomcast, clean_environment
@@ -187,6 +188,24 @@ def test_tail_and_publish_say_who_is_refused_and_what_to_change(protected: Roomc
         assert (none.exit_code, "set ROOMCAST_TOKEN" in none.stderr) == (3, True)
     lines = invoke("tail", CHAT, "--no-follow", "--user", "ann", env=secret).stdout.splitlines()
     assert [line.split()[-2:] for line in lines[-2:]] == [["ann", "Hello"], ["ben", "Hello"]]
+
+
+def test_tail_and_publish_reach_the_chats_of_a_tenant(protected: Roomcast, tmp_path: Path) -> None:
+    env = {"ROOMCAST_SECRET": SECRET, "ROOMCAST_URL": f"{protected.api_url}/chat/"}
+    setup = TokenIssuer(AuthOptions(SECRET)).issue(qualify("acme", "setup"), ttl_s=600, service=True)
+    body = {"id": CHAT, "members": ["ann"]}
+    headers = {"Authorization": f"Bearer {setup}"}
+    httpx.post(f"{protected.api_url}/api/chats", json=body, headers=headers).raise_for_status()
+    of_acme = ("--user", "ann", "--tenant", "acme")
+    assert invoke("publish", CHAT, "Hello of acme", *of_acme, env=env).exit_code == 0
+    assert "Hello of acme" in invoke("tail", CHAT, "--no-follow", *of_acme, env=env).stdout
+    # The chat with the same id of the default tenant is another one.
+    assert "Hello of acme" not in invoke("tail", CHAT, "--no-follow", "--user", "ann", env=env).stdout
+    invalid = invoke("publish", CHAT, "x", "--user", "ann", "--tenant", "a b", env=env)
+    assert (invalid.exit_code, "--tenant is 'a b'" in invalid.stderr) == (2, True)
+    (tmp_path / "token").write_text(setup)
+    useless = invoke("tail", CHAT, "--token-file", str(tmp_path / "token"), "--tenant", "acme", env=env)
+    assert (useless.exit_code, "--tenant has no effect" in useless.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
