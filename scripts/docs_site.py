@@ -79,6 +79,9 @@ CODES: Final[dict[ErrorCode, str]] = {
     ErrorCode.RATE_LIMITED: (
         "Too many requests or events: repeat after `Retry-After`, or after `retryAfter` of the ack, both in seconds."
     ),
+    ErrorCode.QUOTA_REACHED: (
+        "The quota of AI answers is used up: `limit` names it, and it is full again after `Retry-After` seconds."
+    ),
     ErrorCode.UNKNOWN_EVENT: "The gateway has no event of this name.",
     ErrorCode.INTERNAL: "An error of the server, which it has logged.",
     ErrorCode.UNAVAILABLE: "The database, Redis or the API is away. Repeat the request: nothing is stored twice.",

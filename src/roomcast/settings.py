@@ -21,6 +21,7 @@ from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.chat.files.options import FileOptions
 from roomcast.chat.moderation import ModerationLimits, WhenAway
 from roomcast.chat.notifications.endpoints import EndpointRules
+from roomcast.chat.quotas import Quotas
 from roomcast.chat.rates import RateLimits
 from roomcast.contract.text import MAX_RETENTION_DAYS
 from roomcast.gateway.connection_limits import OpenConnectionLimits
@@ -153,6 +154,11 @@ VARIABLES: Final = (
     "ROOMCAST_ADD_LIMIT_SAME_USER",
     "ROOMCAST_ADD_LIMIT_ALL_USERS",
     "ROOMCAST_RETENTION_DAYS",
+    "ROOMCAST_QUOTA_USER_TURNS",
+    "ROOMCAST_QUOTA_USER_TOKENS",
+    "ROOMCAST_QUOTA_TENANT_TURNS",
+    "ROOMCAST_QUOTA_TENANT_TOKENS",
+    "ROOMCAST_QUOTA_WINDOW_S",
     "ROOMCAST_LIMIT_MESSAGES",
     "ROOMCAST_LIMIT_BYTES",
     "ROOMCAST_LIMIT_CHAT_MESSAGES",
@@ -258,6 +264,8 @@ class Settings:
             one and the same other user to chats, and all other users together; 0: no limit.
         retention_days: ``ROOMCAST_RETENTION_DAYS``: after how many days messages are deleted, in chats that do not say
             it; 0: never.
+        quotas: ``ROOMCAST_QUOTA_…``: how many AI answers and tokens users and tenants have, with
+            authentication.
         rate_limits: ``ROOMCAST_LIMIT_…``: limits per minute of what users, addresses and chats do; 0: no limit.
         open_limits: ``ROOMCAST_LIMIT_OPEN_CONNECTIONS``, ``ROOMCAST_LIMIT_OPEN_ADDRESS_CONNECTIONS``: connections of
             a user and of an address that are open at once in a gateway process; 0: no limit.
@@ -312,6 +320,7 @@ class Settings:
     worker_turns: int = DEFAULT_WORKER_TURNS
     additions: AdditionLimits = field(default_factory=AdditionLimits)
     retention_days: int = 0
+    quotas: Quotas = field(default_factory=Quotas)
     rate_limits: RateLimits = field(default_factory=RateLimits)
     open_limits: OpenConnectionLimits = field(default_factory=OpenConnectionLimits)
     moderation: ModerationOptions | None = None
@@ -373,6 +382,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         worker_turns=read_number(environ, "ROOMCAST_WORKER_TURNS", DEFAULT_WORKER_TURNS, MAX_WORKER_TURNS),
         additions=_additions(environ),
         retention_days=read_count(environ, "ROOMCAST_RETENTION_DAYS", 0, most=MAX_RETENTION_DAYS),
+        quotas=_quotas(environ),
         rate_limits=_rate_limits(environ),
         open_limits=_open_limits(environ),
         moderation=_moderation(environ),
@@ -502,6 +512,19 @@ def _open_limits(environ: Mapping[str, str]) -> OpenConnectionLimits:
         per_user=read_count(environ, "ROOMCAST_LIMIT_OPEN_CONNECTIONS", defaults.per_user, most=MAX_RATE),
         per_address=read_count(environ, "ROOMCAST_LIMIT_OPEN_ADDRESS_CONNECTIONS", defaults.per_address, most=MAX_RATE),
     )
+
+
+def _quotas(environ: Mapping[str, str]) -> Quotas:
+    defaults = Quotas()
+    counts = {
+        field.name: read_count(
+            environ, f"ROOMCAST_QUOTA_{field.name.upper()}", getattr(defaults, field.name), most=MAX_RATE
+        )
+        for field in fields(Quotas)
+        if field.name != "window_s"
+    }
+    window_s = read_count(environ, "ROOMCAST_QUOTA_WINDOW_S", defaults.window_s, 60, 366 * 86_400)
+    return Quotas(**counts, window_s=window_s or defaults.window_s)
 
 
 def _moderation(environ: Mapping[str, str]) -> ModerationOptions | None:

@@ -382,6 +382,8 @@ def test_the_error_of_a_password_in_a_url_hides_it() -> None:
         *(("ROOMCAST_LIMIT_MESSAGES", value) for value in ("-1", "off", "1.5", "1000000000")),
         ("ROOMCAST_ADD_LIMIT_ALL_USERS", "255"),
         ("ROOMCAST_RETENTION_DAYS", "3651"),
+        ("ROOMCAST_QUOTA_USER_TURNS", "-1"),
+        ("ROOMCAST_QUOTA_WINDOW_S", "59"),
     ],
 )
 def test_the_error_of_an_invalid_choice_lists_the_choices(name, value) -> None:

@@ -70,6 +70,7 @@ from roomcast.chat.errors import (
     NotAllowed,
     NotAMember,
     PushRefused,
+    QuotaReached,
     RateLimitReached,
     RightMissing,
     StoreUnavailable,
@@ -139,6 +140,13 @@ async def _on_addition_limit(_request: Request, error: Exception) -> Response:
         raise TypeError(f"not a limit of additions: {error!r}")
     headers = {"Retry-After": str(error.retry_after_s)}
     return problem_response(429, str(error), code=ErrorCode.ADDITION_LIMIT, headers=headers)
+
+
+async def _on_quota(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, QuotaReached):
+        raise TypeError(f"not a quota: {error!r}")
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return problem_response(429, str(error), code=ErrorCode.QUOTA_REACHED, limit=error.limit, headers=headers)
 
 
 async def _on_rate_limit(_request: Request, error: Exception) -> Response:
@@ -289,6 +297,7 @@ def _application(
     app.add_exception_handler(405, partial(_on_wrong_method, routers))
     app.add_exception_handler(ChatError, _on_chat_error)
     app.add_exception_handler(AdditionLimitReached, _on_addition_limit)
+    app.add_exception_handler(QuotaReached, _on_quota)
     app.add_exception_handler(RateLimitReached, _on_rate_limit)
     app.add_exception_handler(StoreUnavailable, _on_unavailable)
     for router in routers:

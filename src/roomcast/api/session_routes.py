@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from roomcast.api.callers import AdminCaller, CurrentIdentity
+from roomcast.api.callers import AdminCaller, CurrentCaller, CurrentIdentity
 from roomcast.api.routes import PROBLEMS, as_json, services_of
 from roomcast.chat.model import Caller
 from roomcast.contract import rest
@@ -24,6 +24,13 @@ async def read_me(identity: CurrentIdentity) -> Response:
     if identity is None:
         return as_json(rest.Me())
     return as_json(rest.Me(user_id=identity.user_id, name=identity.name, service=identity.service))
+
+
+@session_router.get("/api/me/quota", response_model=rest.QuotaUses)
+async def read_quota(request: Request, caller: CurrentCaller) -> Response:
+    """Read how many AI answers and tokens the caller has left, and when its quotas are full again."""
+    resets_at, uses = await services_of(request).turns.quota_use(caller)
+    return as_json(rest.QuotaUses(resets_at=resets_at, quotas=[rest.QuotaUse(**use._asdict()) for use in uses]))
 
 
 @session_router.post("/api/logout", status_code=204)

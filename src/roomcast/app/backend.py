@@ -159,6 +159,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
             listener=activity,
             wake_worker=wake,
             default_responder=next(iter(settings.responders), None),
+            quotas=None if settings.auth is None else settings.quotas,
         )
         if worker:
             worker_options = WorkerOptions(
@@ -226,7 +227,11 @@ def _build_backend(
         relay,
         listener=activity,
         wake_worker=wake_workers,
-        options=ChatOptions(responders=settings.responders, additions=settings.additions),
+        options=ChatOptions(
+            responders=settings.responders,
+            additions=settings.additions,
+            quotas=None if settings.auth is None else settings.quotas,
+        ),
         limiter=shared.limiter,
         moderation=moderation,
         files=None if files is None else files.downloads,

@@ -26,6 +26,7 @@ histogram.
 | ``reading`` | use cases: chats, events after a cursor, messages and their versions, members |
 | ``event_blocks`` | encoded events for the pages of all clients |
 | ``additions`` | how often a user may add other users to chats |
+| ``quotas`` | how many AI answers and tokens users and tenants have in a window |
 | ``rates`` | the rate limits and their values |
 | ``admission`` | use case: whether a user may follow a chat |
 | ``answer``, ``answer_state``, ``chunks`` | an answer that grows: safe chunks, their fold into parts, one chunk |

@@ -28,6 +28,9 @@ from roomcast.chat.model import (
 )
 from roomcast.contract.events import Attachment, MemberRole, Role
 from roomcast.contract.rest import NotifyLevel
+from roomcast.chat.model import ChatAi, Committed, CursorMoved, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
+from roomcast.chat.quotas import Quotas
+from roomcast.contract.events import MemberRole, Role
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -102,6 +105,7 @@ class NewMessage(Command[Committed]):
         replaces: Id of the USER message of which this is a new version, with the same author; None: a new place.
             ``member`` must be its author. Its unfinished turn ends.
         reply_to: Id of the message that it replies to; None if there is none.
+        quotas: The quotas of ``member`` for answers; None: there are none.
         trace: W3C ``traceparent`` of the request.
         files: Ids of its files; a new version has those of the earlier one.
         drops: Of them, those that a new version has no more.
@@ -112,6 +116,7 @@ class NewMessage(Command[Committed]):
         ChatNotFound: the chat does not exist and ``creates`` is None.
         NotAMember: ``member`` is not a member of the chat.
         AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
+        QuotaReached: it asks for an answer, and a quota is used up.
         MessageNotFound: the chat has no message ``replaces`` or ``reply_to``.
         NotAllowed: ``replaces`` is not a USER message of ``member``.
     """
@@ -131,6 +136,7 @@ class NewMessage(Command[Committed]):
     reply_to: str | None = None
     files: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
+    quotas: Quotas | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,7 @@ class NewVersion(Command[tuple[StoredTurn, Committed]]):
         turn_id: The earlier turn, or another one that answered the same message.
         member: As in `NewMessage`.
         default_responder: As in `NewMessage`.
+        quotas: As in `NewMessage`.
         trace: W3C ``traceparent`` of the request.
 
     Raises:
@@ -148,6 +155,7 @@ class NewVersion(Command[tuple[StoredTurn, Committed]]):
         NotAMember: ``member`` is not a member of the chat.
         TurnNotFound: the chat has no such turn.
         AnswerActive: the message is being answered; or the chat is, and refuses questions meanwhile.
+        QuotaReached: a quota of ``member`` is used up.
     """
 
     chat_id: str
@@ -156,6 +164,7 @@ class NewVersion(Command[tuple[StoredTurn, Committed]]):
     member: str | None = None
     default_responder: str | None = None
     trace: str | None = None
+    quotas: Quotas | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +202,10 @@ class EndTurn(Command[Committed]):
 
     A repeat with the same claim returns the first result.
 
+    Attributes:
+        asker: The author of the question, whose quotas have the tokens; None: they are not counted.
+        quotas: The quotas; None: there are none.
+
     Raises:
         TurnLost: the claim is void.
     """
@@ -200,6 +213,8 @@ class EndTurn(Command[Committed]):
     claim: TurnClaim
     ending: Ending
     at: datetime
+    asker: str | None = None
+    quotas: Quotas | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +252,8 @@ class ChangeAi(Command[None]):
         RightMissing: the role of ``member`` does not permit it.
     """
 
+    # Of the chats that do not answer, messages load less.
+    alone: ClassVar[bool] = True
     chat_id: str
     ai: ChatAi
     member: str | None = None

@@ -27,6 +27,7 @@ The hierarchy::
     ├── TooManyMarks          the message has too many reactions, or the chat too many pins
     ├── MessageRefused        the moderation refuses the text
     ├── ModerationUnavailable the moderation gave no verdict; retry later
+    ├── QuotaReached          the quota of AI answers is used up until a time
     ├── ErasureNotFound       there is no such erasure
     ├── ExportBusy            too many exports are running; retry later
     ├── AnswerActive          the chat is being answered, and may not be asked meanwhile
@@ -183,6 +184,20 @@ class RateLimitReached(ChatError):
         self.limit = limit
         self.retry_after_s = retry_after_s
         self.refusals = refusals
+
+
+class QuotaReached(ChatError):
+    """The quota of AI answers is used up; nothing was done.
+
+    Attributes:
+        limit: The name of the quota.
+        retry_after_s: Seconds until it is full again.
+    """
+
+    def __init__(self, limit: str, resets_at: str, retry_after_s: int) -> None:
+        super().__init__(f"the quota of AI answers ({limit}) is used up until {resets_at}")
+        self.limit = limit
+        self.retry_after_s = retry_after_s
 
 
 class MessageNotFound(ChatError):

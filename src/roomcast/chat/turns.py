@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from roomcast.chat.commands import CallTool, EndTurn, NewVersion, StartTurn, StopTurn
@@ -16,6 +17,7 @@ from roomcast.chat.errors import ChatNotFound, NotAMember
 from roomcast.chat.model import Caller, Checkpoint, Committed, Ending, StoredTurn, Turn
 from roomcast.chat.ports import Clock, LogUnavailable, SystemClock, TurnStore, encode_stop
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
+from roomcast.chat.quotas import Quotas, QuotaUse, Use
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Turns:
         listener: Receives every committed event after the publisher; None if there is no listener.
         wake_worker: Called when a turn may be claimed; must not block.
         default_responder: Answers in chats that name no responder; None: such chats do not answer.
+        quotas: How many answers and tokens users have; None: there is no limit.
         clock: Provides the times.
     """
 
@@ -49,12 +52,14 @@ class Turns:
         listener: CommitListener | None = None,
         wake_worker: Callable[[], None] = lambda: None,
         default_responder: str | None = None,
+        quotas: Quotas | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._log = log
         self._publishing = Publishing(publisher, listener, wake_worker)
         self._default_responder = default_responder
+        self._quotas = quotas
         self._clock = clock or SystemClock()
 
     async def start(self, turn: Turn) -> Turn:
@@ -95,7 +100,9 @@ class Turns:
             TurnLost: the claim is void; nothing was written.
             StoreUnavailable: the end may or may not have been written; repeat it.
         """
-        await self._commit(self._store.commit(EndTurn(turn.claim, ending, self._clock.now())))
+        await self._commit(
+            self._store.commit(EndTurn(turn.claim, ending, self._clock.now(), turn.message.user_id, self._quotas))
+        )
         # The chat's next turn can be claimed now.
         self._publishing.wake_worker()
 
@@ -137,10 +144,18 @@ class Turns:
             ChatNotFound: the chat does not exist or is hidden from the caller.
             TurnNotFound: the chat has no such turn.
             AnswerActive: the message is being answered; or the chat is, and refuses questions meanwhile.
+            QuotaReached: a quota of the caller is used up.
             StoreUnavailable: the turn may or may not have been queued.
         """
         member = caller.restricted_user_id
-        new = NewVersion(chat_id, turn_id, self._clock.now(), member=member, default_responder=self._default_responder)
+        new = NewVersion(
+            chat_id,
+            turn_id,
+            self._clock.now(),
+            member=member,
+            default_responder=self._default_responder,
+            quotas=self._quotas,
+        )
         try:
             turn, committed = await self._publishing.commit(self._store.commit(new))
         except NotAMember:
@@ -148,6 +163,21 @@ class Turns:
         self._publishing.publish(committed.events, member)
         self._publishing.wake_worker()
         return turn
+
+    async def quota_use(self, caller: Caller) -> tuple[datetime | None, Sequence[QuotaUse]]:
+        """When the quotas of a caller are full again, and what was used of them; None and nothing if there are none.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        quotas, user_id = self._quotas, caller.restricted_user_id
+        if quotas is None or user_id is None:
+            return None, ()
+        window = quotas.window(self._clock.now())
+        found: list[QuotaUse] = []
+        for subject in quotas.subjects(user_id):
+            found += quotas.uses(subject, Use(*await self._store.used(subject, window)))
+        return window + timedelta(seconds=quotas.window_s), found
 
     async def _commit(self, write: Awaitable[Committed]) -> Committed:
         committed = await self._publishing.commit(write)

@@ -27,6 +27,7 @@ from roomcast.chat.model import Caller, ChatAi, Committed, StoredChat
 from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import ChatStore, Clock, RateLimiter, SystemClock
 from roomcast.chat.publishing import CommitListener, EventPublisher, Publishing
+from roomcast.chat.quotas import Quotas
 from roomcast.chat.rates import LimitName
 from roomcast.contract.events import MemberRole
 from roomcast.contract.moderation import Review
@@ -45,12 +46,14 @@ class ChatOptions:
         responders: Names of the responders that chats may use; the first answers in chats that name none. Empty: no
             message is answered.
         additions: Limits for users that add other users to chats.
+        quotas: How many answers and tokens users have; None: there is no limit.
         max_uncertain: Maximum number of messages of unknown outcome that are remembered until the client repeats them;
             the oldest is forgotten first.
     """
 
     responders: tuple[str, ...] = ()
     additions: AdditionLimits = field(default_factory=AdditionLimits)
+    quotas: Quotas | None = None
     max_uncertain: int = 1_000
 
     @property
@@ -121,6 +124,7 @@ class ChatWriter:
             MessageRefused, ModerationUnavailable: the moderation refuses the text, or is away.
             ChatNotFound: the chat does not exist or is hidden from the caller.
             AnswerActive: the message asks for an answer, and the chat refuses this while it is being answered.
+            QuotaReached: the message asks for an answer, and a quota of the caller is used up.
             StoreUnavailable: the message may or may not have been written; repeat it with the same ``client_msg_id``.
         """
         if command.role == "AI" and not caller.unrestricted:
@@ -145,6 +149,7 @@ class ChatWriter:
                 trace=trace,
                 reply_to=command.reply_to,
                 files=tuple(command.files),
+                quotas=self._options.quotas,
             )
         )
 
@@ -157,7 +162,8 @@ class ChatWriter:
             ChatNotFound: the chat does not exist or is hidden from the caller.
             MessageNotFound: the chat has no such message.
             NotAllowed: the message is not a USER message, or has another author.
-            RateLimitReached, MessageRefused, ModerationUnavailable, AnswerActive, StoreUnavailable: as for `send`.
+            RateLimitReached, MessageRefused, ModerationUnavailable, AnswerActive, QuotaReached, StoreUnavailable: as
+                for `send`.
         """
         await self._charge(caller, chat_id, command.content)
         return await self._append(
@@ -174,6 +180,7 @@ class ChatWriter:
                 replaces=message_id,
                 trace=trace,
                 drops=tuple(command.remove_files),
+                quotas=self._options.quotas,
             )
         )
 

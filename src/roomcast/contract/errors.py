@@ -46,6 +46,7 @@ class ErrorCode(StrEnum):
     INVALID = "invalid"
     LIMIT_REACHED = "limit-reached"
     RATE_LIMITED = "rate-limited"
+    QUOTA_REACHED = "quota-reached"
     UNKNOWN_EVENT = "unknown-event"
     INTERNAL = "internal"
     UNAVAILABLE = "unavailable"
@@ -73,7 +74,8 @@ class Problem(Output):
         detail: What is wrong and what to do, for people.
         code: The error code, for programs.
         errors: The invalid parts of the request; left out if there are none.
-        limit: With the code ``rate-limited``: the name of the limit. The header ``Retry-After`` says when to repeat.
+        limit: With the codes ``rate-limited`` and ``quota-reached``: the name of the limit. The header
+            ``Retry-After`` says when to repeat.
         request_id: The id of the request in the log lines of the API, also in the header ``X-Request-Id``; left out if
             the request was refused before it had one.
     """

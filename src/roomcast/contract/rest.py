@@ -690,6 +690,31 @@ class Me(Output):
     service: bool = False
 
 
+class QuotaUse(Output):
+    """One quota of the caller in the present window.
+
+    Attributes:
+        name: ``user-turns``, ``user-tokens``, ``tenant-turns`` or ``tenant-tokens``: AI answers, or their tokens, of
+            the user, or of all users of its tenant.
+        used: How much was used; tokens may exceed the limit, since they are known at the end of an answer.
+    """
+
+    name: str
+    used: int
+    limit: int
+
+
+class QuotaUses(Output):
+    """The response of ``GET /api/me/quota``.
+
+    Attributes:
+        resets_at: When the quotas are full again; null: the caller has none.
+    """
+
+    resets_at: Timestamp | None
+    quotas: list[QuotaUse]
+
+
 class SessionToken(Output):
     """The response of ``POST /api/auth/token``.
 

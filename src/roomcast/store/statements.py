@@ -29,6 +29,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects import sqlite
@@ -395,8 +396,16 @@ def load_versions(connection: Connection, needs: Needs, loaded: LoadedRows, line
         loaded.versions[message_id] = [to_message(row, lineage.epochs) for row in rows]
 
 
+# In the order of the keys, as for the locks of the first rows.
+_LOCK: Final = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(key, 0)) FROM unnest(CAST(:keys AS text[])) AS asked (key)"
+)
+
+
 def load_further(connection: Connection, needs: Needs, loaded: LoadedRows) -> None:
-    """Add rows of any table, numbers of rows, and owners to the loaded rows."""
+    """Lock users; add rows of any table, numbers of rows, and owners to the loaded rows."""
+    if needs.locks and connection.dialect.name == "postgresql":
+        connection.execute(_LOCK, {"keys": sorted(needs.locks)})
     for chat_id in needs.owners:
         loaded.owners[chat_id] = set(connection.execute(_OWNERS, {"chat": chat_id}).scalars())
     for table, first in needs.counts:

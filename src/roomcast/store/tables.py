@@ -526,6 +526,19 @@ turns: Final = Table(
     info=NOT_PERSONAL,
 )
 
+# What users and tenants have used of their quotas in a window; see `chat.quotas`.
+ai_usage: Final = Table(
+    "ai_usage",
+    METADATA,
+    # A user, or a tenant.
+    Column("subject", _ID, primary_key=True),
+    # The begin of the window.
+    Column("started_at", BigInteger, nullable=False),
+    Column("turns", BigInteger, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    info=personal(subject=Erase.ROW),
+)
+
 # The erasures of the data of users.
 erasures: Final = Table(
     "erasures",

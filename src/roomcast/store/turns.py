@@ -22,7 +22,7 @@ from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES
 from roomcast.store.rows import AnyRow, from_ms, to_ai, to_message, to_ms, to_turn
 from roomcast.store.rules.recording import encode_parts
 from roomcast.store.rules.turns import ACTIVE
-from roomcast.store.tables import chats, events, messages, turns
+from roomcast.store.tables import ai_usage, chats, events, messages, turns
 from roomcast.store.writer import Writer
 
 _R = TypeVar("_R")
@@ -177,6 +177,12 @@ class SqlTurnStore:
         )
         (row,) = await self._database.fetch(query)
         return None if row.first is None else from_ms(row.first)
+
+    async def used(self, subject: str, window: datetime) -> tuple[int, int]:
+        """See the port."""
+        query = select(ai_usage).where(ai_usage.c.subject == subject, ai_usage.c.started_at >= to_ms(window))
+        rows = await self._database.fetch(query)
+        return (rows[0].turns, rows[0].tokens) if rows else (0, 0)
 
     async def context(self, chat_id: str, up_to_place: int, limit: int) -> Sequence[StoredMessage]:
         """See the port."""

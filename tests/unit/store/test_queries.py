@@ -59,6 +59,7 @@ from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, Messag
 from roomcast.chat.ports.personal import Erasure
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter, PushDevice
 from roomcast.chat.ports import MAX_DEVICES, PushedMessage
+from roomcast.chat.quotas import Quotas
 from roomcast.chat.search_terms import parse_query
 from roomcast.chat.webhooks.model import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.cursor import Cursor
@@ -137,8 +138,11 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         listen(store)
         chats, turns = store.chats, store.turns
         await chats.commit(NewChat("c", None, None, START, "ann", ("bob",), AdditionLimits()))
+        quotas = Quotas(tenant_turns=999)
         for key in ("k", "k", "l"):
-            await chats.commit(new_message(client_msg_id=key, member="ann", default_responder="demo"))
+            message = new_message(client_msg_id=key, member="ann", default_responder="demo", quotas=quotas)
+            await chats.commit(message)
+        await turns.used("ann", START)
         for size in (2, 200):  # they share transactions
             messages = [
                 new_message(client_msg_id=f"{size}-{number}", member="ann", default_responder="demo")
@@ -458,6 +462,8 @@ POPULATE = """
         SELECT 'f' || n, 'chat-' || (n % 2000 + 1), 'user-' || n % 50, 'a', 'text/plain', 1,
             CASE WHEN n % 3 = 0 THEN n * 1000000000000 END
         FROM generate_series(1, 6000) n;
+    INSERT INTO ai_usage (subject, started_at, turns, tokens)
+        SELECT 'user-' || n, 0, 1, 1 FROM generate_series(1, 5000) n;
     INSERT INTO additions (actor_id, user_id, full_at)
         SELECT 'user-' || a, 'user-' || u, 0 FROM generate_series(1, 100) a, generate_series(1, 50) u;
     INSERT INTO webhooks (id, tenant, url, active, secret, old_until, position, since, generation, lease_until,

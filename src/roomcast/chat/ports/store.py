@@ -327,6 +327,9 @@ class TurnStore(Writes, Protocol):
     async def next_lease_end(self) -> datetime | None:
         """The earliest end of a lease; None if no turn is claimed."""
 
+    async def used(self, subject: str, window: datetime) -> tuple[int, int]:
+        """The AI answers and the tokens of a user or a tenant in the window that began then; see `chat.quotas`."""
+
     async def context(self, chat_id: str, up_to_place: int, limit: int) -> Sequence[StoredMessage]:
         """The last versions of the newest messages with place <= ``up_to_place``, ascending, at most ``limit``."""
 

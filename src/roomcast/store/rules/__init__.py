@@ -18,6 +18,7 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``chats`` | new chats, their settings |
 | ``members`` | memberships, roles, mutes, bans, and the allowances for additions |
 | ``invites`` | invite links |
+| ``quotas`` | quotas of AI answers |
 | ``rights`` | what a member may do, checked in the transaction |
 | ``files`` | uploads, and the files of messages |
 | ``turns``, ``turn_commands`` | AI turns: their states; their commands |

@@ -13,9 +13,8 @@ from roomcast.chat.errors import MessageNotFound
 from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
 from roomcast.chat.rights import Right
 from roomcast.contract.events import EventType
-from roomcast.store.rules import files as attached_files
-from roomcast.store.rules import reads, rights
-from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules import files as attached_files, reads, rights, quotas
+from roomcast.store.rules.exchange import Needs, LoadedRows
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import files, messages
 
@@ -36,6 +35,13 @@ def needs(needs: Needs, new: NewMessage) -> None:
             needs.turns.replaced.add(new.replaces)
 
 
+def follow(needs: Needs, loaded: LoadedRows, new: NewMessage) -> None:
+    """The quotas of the author, unless the chat does not answer."""
+    chat = loaded.chats.get(new.chat_id)
+    if new.role == "USER" and (chat is None or chat.ai.answers != "never"):
+        quotas.needs(needs, new.quotas, new.member)
+
+
 def append(work: Work, new: NewMessage) -> Committed:
     """Write a message, or return the stored one; and queue its turn if it asks for an answer."""
     recorder, turns = work.recorder, work.turns
@@ -47,13 +53,12 @@ def append(work: Work, new: NewMessage) -> Committed:
         chat = work.open_chat(new.chat_id, new.member)
     rights.check(work, new.chat_id, new.member, Right.SEND if new.replaces is None else Right.EDIT_OWN, new.created_at)
     ai = chat.ai if chat is not None else (new.creates and new.creates.ai) or ChatAi()
-    if new.reply_to is not None:
-        original = work.row(messages, new.reply_to)
-        if original is None or original["chat_id"] != new.chat_id:
-            raise MessageNotFound(new.chat_id, new.reply_to)
+    _check_reply(work, new)
     earlier = None if new.replaces is None else turns.replaced(new, new.replaces)
     attachments = attached_files.of_version(work, new, () if earlier is None else earlier.attachments)
     responder = turns.responder(ai, new)
+    if responder is not None:
+        quotas.charge(work, new.quotas, new.member, new.created_at)
     if chat is None and new.creates is not None:
         chat = recorder.add_chat(new.creates)
     before: Sequence[StoredEvent] = ()
@@ -90,3 +95,11 @@ def append(work: Work, new: NewMessage) -> Committed:
     if responder is not None or earlier is not None:
         turns.ask(message, responder, event)
     return Committed(event, created=True, turn_queued=responder is not None, before=tuple(before))
+
+
+def _check_reply(work: Work, new: NewMessage) -> None:
+    """Check that the chat has the message that another one replies to."""
+    if new.reply_to is not None:
+        original = work.row(messages, new.reply_to)
+        if original is None or original["chat_id"] != new.chat_id:
+            raise MessageNotFound(new.chat_id, new.reply_to)

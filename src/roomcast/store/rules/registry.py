@@ -59,7 +59,7 @@ from roomcast.store.rules import (
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {
-    NewMessage: Rule(messages.needs, messages.append),
+    NewMessage: Rule(messages.needs, messages.append, messages.follow),
     NewChat: Rule(chats.needs_new, chats.create),
     OpenDirect: Rule(chats.needs_direct, chats.open_direct),
     ChangeAi: Rule(chats.needs_ai, chats.change_ai),
@@ -86,8 +86,9 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     DropFile: Rule(files.needs_removal, files.drop_one),
     ForgetFile: Rule(files.needs_removal, files.forget),
     NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version),
+    NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version, turn_commands.follow_version),
     StopTurn: Rule(turn_commands.needs_stop, turn_commands.stop),
     StartTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.start(command)),
     CallTool: Rule(turn_commands.needs_claim, lambda work, command: work.turns.call_tool(command)),
-    EndTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.end(command)),
+    EndTurn: Rule(turn_commands.needs_claim, turn_commands.end, turn_commands.follow_end),
 }

@@ -8,8 +8,8 @@ from __future__ import annotations
 from roomcast.chat.commands import CallTool, EndTurn, NewVersion, StartTurn, StopTurn
 from roomcast.chat.model import Committed, StoredTurn
 from roomcast.chat.rights import Right
-from roomcast.store.rules import rights
-from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules import quotas, rights
+from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.work import Work
 
 
@@ -24,7 +24,32 @@ def add_version(work: Work, new: NewVersion) -> tuple[StoredTurn, Committed]:
     """Queue a new answer."""
     work.open_chat(new.chat_id, new.member)
     rights.check(work, new.chat_id, new.member, Right.SEND, new.created_at)
+    work.turns.check_version(new)
+    quotas.charge(work, new.quotas, new.member, new.created_at)
     return work.turns.regenerate(new)
+
+
+def follow_version(needs: Needs, _loaded: LoadedRows, new: NewVersion) -> None:
+    """The quotas of the member."""
+    quotas.needs(needs, new.quotas, new.member)
+
+
+def end(work: Work, command: EndTurn) -> Committed:
+    """End a turn, and count its tokens."""
+    committed = work.turns.end(command)
+    if committed.created:
+        quotas.spend(work, command.quotas, command.asker, _tokens(command), command.at)
+    return committed
+
+
+def follow_end(needs: Needs, _loaded: LoadedRows, command: EndTurn) -> None:
+    """The quotas of the author of the question."""
+    if _tokens(command):
+        quotas.needs(needs, command.quotas, command.asker)
+
+
+def _tokens(command: EndTurn) -> int:
+    return (command.ending.input_tokens or 0) + (command.ending.output_tokens or 0)
 
 
 def needs_stop(needs: Needs, stop: StopTurn) -> None:

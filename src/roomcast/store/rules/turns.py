@@ -205,8 +205,8 @@ class TurnRules:
         if turn is not None and responder is not None:
             self._queue(turn, responder, event)
 
-    def regenerate(self, new: NewVersion) -> tuple[StoredTurn, Committed]:
-        """Queue a new version of an answer.
+    def check_version(self, new: NewVersion) -> tuple[Question, TurnRow]:
+        """The question of a new version of an answer, and the last turn that answered it.
 
         Raises:
             TurnNotFound: the chat has no such turn.
@@ -224,8 +224,13 @@ class TurnRules:
         for row in (earlier, given):
             if row.active:
                 raise AnswerActive(row.turn.id)
+        self._check_policy(self._recorder.chats[new.chat_id].ai, new.chat_id)
+        return question, earlier
+
+    def regenerate(self, new: NewVersion) -> tuple[StoredTurn, Committed]:
+        """Queue a new version of an answer; errors as for `check_version`."""
+        question, earlier = self.check_version(new)
         ai = self._recorder.chats[new.chat_id].ai
-        self._check_policy(ai, new.chat_id)
         before = self.make_room(new, question, asks=True)
         turn = self.next_turn(question.id, question)
         event = self._add_status(new.chat_id, turn, new.created_at, new.trace)

@@ -3,7 +3,7 @@ import { NetworkError, ProblemError, RefusedError } from '@roomcast/react';
 
 import type { Dictionary } from './i18n/en.ts';
 
-const keysByCode: ReadonlyMap<string, Exclude<keyof Dictionary['errors'], 'refused'>> = new Map([
+const keysByCode: ReadonlyMap<string, Exclude<keyof Dictionary['errors'], 'refused' | 'quotaReached'>> = new Map([
   ['unauthorized', 'unauthorized'],
   ['forbidden', 'forbidden'],
   ['chat-not-found', 'forbidden'],
@@ -24,6 +24,8 @@ const keysByCode: ReadonlyMap<string, Exclude<keyof Dictionary['errors'], 'refus
 export function describeError(error: unknown, words: Dictionary['errors']): string {
   if (error instanceof NetworkError) return words.network;
   if (isRefusedText(error)) return words.refused(error.message);
+  if (error instanceof ProblemError && error.code === 'quota-reached')
+    return words.quotaReached(Math.ceil(error.retryAfterMs / 60_000));
   const code = error instanceof ProblemError || error instanceof RefusedError ? error.code : null;
   // A member whose role does not permit a request; a socket that may not join has no access at all.
   if (error instanceof ProblemError && code === 'forbidden') return words.notPermitted;

@@ -24,8 +24,8 @@ export abstract class RoomcastError extends Error {
 const MAX_WAIT_S = 60;
 
 /** Milliseconds of a number of seconds: `Retry-After` or `retryAfter`; 0 for anything else. */
-function milliseconds(seconds: unknown): number {
-  return Math.min(MAX_WAIT_S, Math.max(0, Number(seconds) || 0)) * 1_000;
+function milliseconds(seconds: unknown, mostS = MAX_WAIT_S): number {
+  return Math.min(mostS, Math.max(0, Number(seconds) || 0)) * 1_000;
 }
 
 /** No response was received, or it could not be read; `cause` holds the original error. */
@@ -59,10 +59,13 @@ export class ProblemError extends RoomcastError {
     this.code = problem.code ?? null;
     this.items = problem.errors ?? [];
     this.requestId = problem.requestId ?? null;
-    this.retryAfterMs = milliseconds(retryAfter);
+    // The client does not wait for a quota: the page says when it is full again.
+    this.retryAfterMs = milliseconds(retryAfter, this.code === 'quota-reached' ? Infinity : MAX_WAIT_S);
   }
 
   get retryable(): boolean {
+    // Only hours later.
+    if (this.code === 'quota-reached') return false;
     // 408, 425 and 429 are temporary. Of the 5xx statuses, only 501 is permanent.
     return [408, 425, 429].includes(this.status) || (this.status >= 500 && this.status !== 501);
   }

@@ -319,6 +319,8 @@ export const en = {
     additionLimit: 'You have added people to chats too often. Please try again later.',
     answerActive: 'An answer is being written. Please wait for its end, or stop it.',
     refused: (reason: string) => `The moderation refuses this text: ${reason}`,
+    quotaReached: (minutes: number) =>
+      `Your AI answers are used up. There are new ones in ${minutes < 60 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`}.`,
     muted: 'You cannot write in this chat for now.',
     banned: 'This person is banned from the chat.',
     lastOwner: 'The chat needs an owner: make another member an owner first.',

@@ -314,6 +314,8 @@ export const zhHant: Dictionary = {
     additionLimit: '您將成員加入聊天的次數過多，請稍後再試。',
     answerActive: '正在產生回答，請等待完成或先停止。',
     refused: (reason) => `此文字未通過審核：${reason}`,
+    quotaReached: (minutes) =>
+      `您的 AI 回答額度已用完，${minutes < 60 ? `${minutes} 分鐘` : `${Math.ceil(minutes / 60)} 小時`}後恢復。`,
     muted: '您目前無法在這個聊天中發言。',
     banned: '此人已被禁止加入這個聊天。',
     lastOwner: '聊天需要擁有者：請先將另一位成員設為擁有者。',

@@ -34,6 +34,7 @@ export type ErrorCode =
   | 'invalid'
   | 'limit-reached'
   | 'rate-limited'
+  | 'quota-reached'
   | 'unknown-event'
   | 'internal'
   | 'unavailable';
@@ -144,6 +145,8 @@ export interface Contract {
   PublishedEvents: PublishedEvents;
   PushKeys: PushKeys;
   PushSubscription: PushSubscription;
+  QuotaUse: QuotaUse;
+  QuotaUses: QuotaUses;
   Reaction: Reaction;
   ReactionChange: ReactionChange;
   ReadCursor: ReadCursor;
@@ -1218,7 +1221,8 @@ export interface Presence {
  *     detail: What is wrong and what to do, for people.
  *     code: The error code, for programs.
  *     errors: The invalid parts of the request; left out if there are none.
- *     limit: With the code ``rate-limited``: the name of the limit. The header ``Retry-After`` says when to repeat.
+ *     limit: With the codes ``rate-limited`` and ``quota-reached``: the name of the limit. The header
+ *         ``Retry-After`` says when to repeat.
  *     request_id: The id of the request in the log lines of the API, also in the header ``X-Request-Id``; left out if
  *         the request was refused before it had one.
  */
@@ -1289,6 +1293,27 @@ export interface PushSubscription {
   endpoint: string;
   keys: PushKeys;
   expirationTime?: number | null;
+ * One quota of the caller in the present window.
+ *
+ * Attributes:
+ *     name: ``user-turns``, ``user-tokens``, ``tenant-turns`` or ``tenant-tokens``: AI answers, or their tokens, of
+ *         the user, or of all users of its tenant.
+ *     used: How much was used; tokens may exceed the limit, since they are known at the end of an answer.
+ */
+export interface QuotaUse {
+  name: string;
+  used: number;
+  limit: number;
+}
+/**
+ * The response of ``GET /api/me/quota``.
+ *
+ * Attributes:
+ *     resets_at: When the quotas are full again; null: the caller has none.
+ */
+export interface QuotaUses {
+  resetsAt: string | null;
+  quotas: QuotaUse[];
 }
 /**
  * ``reaction``: a user added a reaction to the message at a place, or took it back.

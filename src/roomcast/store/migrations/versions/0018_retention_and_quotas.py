@@ -1,0 +1,30 @@
+"""How long chats keep their messages, and what users have used of their quotas. The index finds the turns of a message that is deleted."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0018"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+ID = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    op.add_column("chats", sa.Column("retention_days", sa.Integer()))
+    op.create_index("ix_turns_question", "turns", ["question_id"])
+    op.create_table(
+        "ai_usage",
+        sa.Column("subject", ID, nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("turns", sa.BigInteger(), nullable=False),
+        sa.Column("tokens", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name="pk_ai_usage"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("ai_usage")
+    op.drop_index("ix_turns_question", "turns")
+    op.drop_column("chats", "retention_days")
