@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
-from roomcast.chat.commands import DeleteMessage, MemberAction, NewChat, NewMemberChange
+from roomcast.chat.commands import (
+    AcceptInvite,
+    Ban,
+    ChangeAi,
+    ChangeChat,
+    ChangeMember,
+    DeleteChat,
+    DeleteMessage,
+    MemberAction,
+    NewChat,
+    NewInvite,
+    NewMemberChange,
+    RevokeInvite,
+)
 from roomcast.chat.errors import NotAMember
-from roomcast.chat.model import Act
+from roomcast.chat.model import Act, ChatAi
+from roomcast.chat.ports.personal import Erasure
+from roomcast.contract.events import MemberRole
+from roomcast.contract.internal import EndedSession
+from roomcast.contract.tenants import local_id, qualify
 from roomcast.contract.text import MAX_SEQ
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
@@ -76,3 +94,55 @@ async def test_pages_and_selections(store: Store) -> None:
     first = await store.chats.acts(MAX_SEQ, 2, None, None)
     rest = await store.chats.acts(first[-1].id, 2, None, None)
     assert [*first, *rest] == await acts(store)
+
+
+async def test_each_administrative_change_is_an_act(store: Store) -> None:
+    commit = store.chats.commit
+    await commit(ChangeMember("c", "bob", START, "ann", MemberRole.MODERATOR, True, START + timedelta(days=1)))
+    for _ in range(2):  # a repeat changes nothing
+        await commit(ChangeChat("c", START, title="new", renames=True, archived=True, retention_days=3, retains=True))
+        await commit(ChangeChat("c", START, archived=False, member="ann"))
+        await commit(ChangeChat("c", START, archived=False, member="ann"))
+    for _ in range(2):
+        await commit(ChangeAi("c", ChatAi(answers="never"), START, "ann"))
+    await commit(NewInvite("c", "link", MemberRole.MEMBER, START, "ann"))
+    await commit(AcceptInvite("c", "link", "cyd", START))
+    for _ in range(2):
+        await commit(RevokeInvite("c", "link", START, "ann"))
+    await commit(Ban("c", "eve", True, START, "bob"))
+    for _ in range(2):
+        await commit(Ban("c", "eve", False, START, "bob"))
+    await commit(DeleteChat("c", START, "ann"))
+    found = await store.chats.acts(MAX_SEQ, 50, "c", None)
+    assert [(act.action, act.actor_id, act.object_id) for act in reversed(found)][2:] == [
+        ("member.role-changed", "ann", "bob"),
+        ("member.mute-changed", "ann", "bob"),
+        ("chat.renamed", None, None),
+        ("chat.archived", None, None),
+        ("chat.retention-changed", None, None),
+        ("chat.unarchived", "ann", None),
+        ("chat.archived", None, None),
+        ("chat.unarchived", "ann", None),
+        ("chat.ai-changed", "ann", None),
+        ("invite.created", "ann", "link"),
+        ("member.added", "cyd", "cyd"),
+        ("invite.used", "cyd", "link"),
+        ("invite.revoked", "ann", "link"),
+        ("user.banned", "bob", "eve"),
+        ("user.ban-ended", "bob", "eve"),
+        ("chat.deleted", "ann", None),
+    ]
+
+
+async def test_ended_sessions_and_erasures_are_acts_of_no_chat(store: Store) -> None:
+    user = qualify("acme", "dan")
+    for by_service in (False, True):
+        ended = EndedSession(user_id=user, token=None, ended_at=1, expires_at=9)
+        await store.sessions.end_session(ended, 1, by_service=by_service)
+    for _ in range(2):
+        await store.personal.request_erasure(Erasure(qualify("acme", "erased-1"), user, START))
+    found = await store.chats.acts(MAX_SEQ, 9, None, None, "acme")
+    assert [(act.action, local_id(act.chat_id), local_id(act.object_id or "")) for act in found] == [
+        ("user.erased", "", "erased-1"),
+        ("user.sessions-ended", "", "dan"),
+    ]

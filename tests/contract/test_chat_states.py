@@ -95,7 +95,7 @@ async def test_an_archived_chat_is_read_and_left_and_not_written(store: Store) -
         NewVersion("c", turn.claim.turn_id, START),
         React("c", message_id, "👍", "ann", True, START),
         Pin("c", message_id, True, START),
-        ChangeAi("c", ChatAi()),
+        ChangeAi("c", ChatAi(), START),
         NewMemberChange("c", "eve", MemberAction.ADD, None, START),
         ChangeChat("c", START, title="other", renames=True),
     ]

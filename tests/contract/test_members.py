@@ -111,7 +111,7 @@ async def _command(store: Store, right: Right, user: str) -> Command[Any]:
         Right.INVITE: NewInvite("c", "i", MEMBER, START, user),
         Right.BAN: Ban("c", "zoe", True, START, user),
         Right.MUTE: ChangeMember("c", "zoe", START, user, mutes=True, muted_until=LATER),
-        Right.CHANGE_AI: ChangeAi("c", ChatAi(answers="never"), user),
+        Right.CHANGE_AI: ChangeAi("c", ChatAi(answers="never"), START, user),
         Right.RENAME_CHAT: ChangeChat("c", START, title="new", renames=True, member=user),
         Right.ARCHIVE_CHAT: ChangeChat("c", START, archived=True, member=user),
         Right.CHANGE_RETENTION: ChangeChat("c", START, retention_days=9, retains=True, member=user),

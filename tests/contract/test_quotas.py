@@ -76,7 +76,7 @@ async def test_a_refused_message_is_not_stored_and_one_without_an_answer_is(stor
     assert (refused.value.limit, refused.value.retry_after_s) == ("user-turns", ends.seconds + 1)
     assert (await store.chats.access("c", None, None)).last_seq == head
     await store.chats.commit(question(user="bob", quotas=quotas))
-    await store.chats.commit(ChangeAi("c", ChatAi(answers="mention")))
+    await store.chats.commit(ChangeAi("c", ChatAi(answers="mention"), START))
     await store.chats.commit(question(quotas=quotas))
     with pytest.raises(QuotaReached):
         await store.chats.commit(question(quotas=quotas, content="@ai hello"))

@@ -433,7 +433,7 @@ async def test_only_members_stop_and_regenerate_and_only_turns_of_the_chat(store
 async def test_a_chat_that_never_answers_or_is_not_mentioned_queues_nothing(store: Store) -> None:
     await policy(store, answers="never")
     assert not (await ask(store, "@ai hello")).turn_queued
-    await store.chats.commit(ChangeAi("c", ChatAi(answers="mention")))
+    await store.chats.commit(ChangeAi("c", ChatAi(answers="mention"), START))
     assert not (await ask(store, "hello")).turn_queued
     assert (await ask(store, "hello @ai")).turn_queued
     assert (await ask(store, "@demo hello")).turn_queued
@@ -492,7 +492,7 @@ async def test_reject_within_one_transaction_accepts_one_question(store: Store) 
 async def test_settings_change_for_the_next_message_also_in_one_transaction(store: Store) -> None:
     await store.chats.commit(NewChat("c", None, None, START, "ann"))
     waits = await ask(store, "waits")
-    change = ChangeAi("c", ChatAi(when_active="latest"), "ann")
+    change = ChangeAi("c", ChatAi(when_active="latest"), START, "ann")
     _, newest = await asyncio.gather(store.chats.commit(change), ask(store, "newest"))
     assert len(newest.before) == 1
     assert await state(store, body(waits.event)["turn"]["id"]) == REPLACED
@@ -501,7 +501,7 @@ async def test_settings_change_for_the_next_message_also_in_one_transaction(stor
     assert (chat.ai, chat.last_seq) == (change.ai, 4)
     for chat_id, member, error in (("c", "eve", NotAMember), ("d", None, ChatNotFound)):
         with pytest.raises(error):
-            await store.chats.commit(ChangeAi(chat_id, ChatAi(), member))
+            await store.chats.commit(ChangeAi(chat_id, ChatAi(), START, member))
 
 
 # --- versions
@@ -567,7 +567,7 @@ async def test_a_turn_without_an_answer_is_answered_at_a_new_place(store: Store)
 async def test_a_new_version_follows_the_policy(store: Store, when_active: Any, refused: bool) -> None:
     await ask(store, "one")
     turn = await answer(store)
-    await store.chats.commit(ChangeAi("c", ChatAi(when_active=when_active)))
+    await store.chats.commit(ChangeAi("c", ChatAi(when_active=when_active), START))
     await ask(store, "two")
     await begin(store)
     new = NewVersion("c", turn.claim.turn_id, START)
@@ -682,7 +682,9 @@ async def test_on_sqlite_active_turns_can_be_claimed_at_once_after_a_restart(tmp
 
 async def test_settings_that_change_while_the_chat_is_created_are_kept(store: Store) -> None:
     never = ChatAi(answers="never")
-    await asyncio.gather(store.chats.commit(NewChat("c", None, None, START)), store.chats.commit(ChangeAi("c", never)))
+    await asyncio.gather(
+        store.chats.commit(NewChat("c", None, None, START)), store.chats.commit(ChangeAi("c", never, START))
+    )
     chat = await store.chats.chat("c")
     assert chat is not None
     assert chat.ai == never

@@ -40,7 +40,7 @@ async def read_audit(
                     id=act.id,
                     action=act.action,
                     time=act.at,
-                    chat_id=act.chat_id,
+                    chat_id=act.chat_id if local_id(act.chat_id) else None,
                     actor_id=act.actor_id,
                     object_id=None if act.object_id is None else local_id(act.object_id),
                     trace=act.trace,

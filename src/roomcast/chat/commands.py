@@ -256,6 +256,7 @@ class ChangeAi(Command[None]):
     alone: ClassVar[bool] = True
     chat_id: str
     ai: ChatAi
+    at: datetime
     member: str | None = None
     at: datetime | None = None
 

@@ -223,6 +223,22 @@ class AuditAction(StrEnum):
     MEMBER_ADDED = "member.added"
     MEMBER_REMOVED = "member.removed"
     MESSAGE_DELETED = "message.deleted"
+    ROLE_CHANGED = "member.role-changed"
+    MUTE_CHANGED = "member.mute-changed"
+    BANNED = "user.banned"
+    BAN_ENDED = "user.ban-ended"
+    INVITE_CREATED = "invite.created"
+    INVITE_USED = "invite.used"
+    INVITE_REVOKED = "invite.revoked"
+    CHAT_RENAMED = "chat.renamed"
+    CHAT_ARCHIVED = "chat.archived"
+    CHAT_UNARCHIVED = "chat.unarchived"
+    CHAT_DELETED = "chat.deleted"
+    RETENTION_CHANGED = "chat.retention-changed"
+    AI_CHANGED = "chat.ai-changed"
+    #: Of no chat, also the next.
+    SESSIONS_ENDED = "user.sessions-ended"
+    USER_ERASED = "user.erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +248,8 @@ class Act:
     Attributes:
         id: Grows with each act.
         actor_id: The user that did it; None: a service, or a client while authentication is off.
-        object_id: The user or the message that it was done to.
+        chat_id: Its local id is empty if the act is of no chat.
+        object_id: The user, message, link or erasure that it was done to; None: the chat.
         trace: W3C ``traceparent`` of the request; None: it had none.
     """
 

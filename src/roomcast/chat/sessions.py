@@ -66,7 +66,8 @@ class Sessions:
             raise NotAllowed("only a service token may end the sessions of another user")
         now_ms = self._now_ms()
         expires_ms = now_ms + MAX_TOKEN_LIFETIME_S * 1_000
-        await self._end(EndedSession(user_id=user_id, ended_at=now_ms, expires_at=expires_ms), now_ms)
+        session = EndedSession(user_id=user_id, ended_at=now_ms, expires_at=expires_ms)
+        await self._end(session, now_ms, by_service=caller.unrestricted)
 
     async def ended(self, after_ms: int) -> EndedSessions:
         """One page of the entries from ``after_ms`` on.
@@ -77,8 +78,8 @@ class Sessions:
         found = await self._store.ended_sessions(after_ms, self._now_ms(), PAGE)
         return EndedSessions(sessions=list(found), more=len(found) >= PAGE)
 
-    async def _end(self, session: EndedSession, now_ms: int) -> None:
-        await self._store.end_session(session, now_ms)
+    async def _end(self, session: EndedSession, now_ms: int, *, by_service: bool = False) -> None:
+        await self._store.end_session(session, now_ms, by_service=by_service)
         self._announce([session])
 
     def _now_ms(self) -> int:

@@ -192,7 +192,7 @@ class ChatWriter:
             ChatNotFound: the chat does not exist or is hidden from the caller.
             StoreUnavailable: the change may or may not have been made; retry.
         """
-        change = ChangeAi(chat_id, self._to_chat_ai(settings), caller.restricted_user_id, self._clock.now())
+        change = ChangeAi(chat_id, self._to_chat_ai(settings), self._clock.now(), caller.restricted_user_id)
         try:
             await self._store.commit(change)
         except NotAMember:

@@ -285,16 +285,17 @@ class AuditAct(Output):
 
     Attributes:
         id: Grows with each act.
-        action: ``member.added``, ``member.removed``; ``message.deleted``: by another than its author.
+        action: What was done, such as ``member.added``; all are in docs/moderation.md.
+        chat_id: The chat; null: the act concerns a user only.
         actor_id: The user that did it; null: a service, or a client while authentication is off.
-        object_id: The user or the message that it was done to.
+        object_id: The user, message, link or erasure that it was done to; null: the chat.
         trace: W3C ``traceparent`` of the request; null: it had none.
     """
 
     id: int
     action: str
     time: Timestamp
-    chat_id: ChatId
+    chat_id: ChatId | None
     actor_id: UserId | None
     object_id: str | None
     trace: str | None

@@ -297,7 +297,8 @@ def of_tenant(chat_id: ColumnElement[str], tenant: str) -> ColumnElement[bool]:
     if not tenant:
         return ~chat_id.contains(SEPARATOR)
     # The character after the separator ends the range; ids are compared by their bytes.
-    return (chat_id > tenant + SEPARATOR) & (chat_id < tenant + chr(ord(SEPARATOR) + 1))
+    # An act of no chat has an empty local id.
+    return (chat_id >= tenant + SEPARATOR) & (chat_id < tenant + chr(ord(SEPARATOR) + 1))
 
 
 class SqlChatStore(Writer):

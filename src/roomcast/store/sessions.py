@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from roomcast.chat.model import AuditAction
 from roomcast.contract.internal import EndedSession
 from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.pushes import delete_devices_of
-from roomcast.store.tables import ended_sessions
+from roomcast.store.tables import ended_sessions, audit
+from roomcast.store.rows import from_ms
+from roomcast.store.rules.recording import audit_row, no_chat
 from roomcast.store.writer import Writer
 
 _at = ended_sessions.c.ended_at
@@ -37,7 +40,7 @@ class SqlSessionStore:
         self._database = database
         self._writer = writer
 
-    async def end_session(self, session: EndedSession, now_ms: int) -> None:
+    async def end_session(self, session: EndedSession, now_ms: int, *, by_service: bool = False) -> None:
         """See the port."""
         kind, key = ("token", session.token) if session.user_id is None else ("user", session.user_id)
 
@@ -45,6 +48,11 @@ class SqlSessionStore:
             connection.execute(_EXPIRED, {"now": now_ms})
             if session.user_id is not None:
                 delete_devices_of(connection, session.user_id)
+            if by_service and session.user_id is not None:
+                # Of no chat.
+                chat_id = no_chat(session.user_id)
+                act = audit_row(AuditAction.SESSIONS_ENDED, chat_id, from_ms(now_ms), None, session.user_id)
+                connection.execute(insert(audit).values(act))
             values = {"kind": kind, "key": key, "ended_at": session.ended_at, "expires_at": session.expires_at}
             on_postgresql = connection.dialect.name == "postgresql"
             # Another process may end the same session at the same time; the later end counts.

@@ -202,7 +202,7 @@ async def exercise(options: DatabaseOptions, listen: Callable[[Store], None]) ->
         await turns.active_turn("c")
         await chats.message("c", turn_id)
         await chats.versions("c", turn_id, 10)
-        await chats.commit(ChangeAi("c", ChatAi(when_active="latest"), "ann"))
+        await chats.commit(ChangeAi("c", ChatAi(when_active="latest"), START, "ann"))
         question = turn.message.id
         await chats.commit(new_message(replaces=question, member="ann", default_responder="demo"))
         message_id = json.loads((await chats.commit(new_message(reply_to=question))).event.payload)["id"]

@@ -227,10 +227,11 @@ class FeedStore(Protocol):
 class SessionStore(Protocol):
     """The access tokens that were ended before their expiry. Every method may raise `StoreUnavailable`."""
 
-    async def end_session(self, session: EndedSession, now_ms: int) -> None:
+    async def end_session(self, session: EndedSession, now_ms: int, *, by_service: bool = False) -> None:
         """Store an entry; a later one of the same user or token replaces it. Entries that have expired are deleted.
 
-        A user whose tokens have ended receives no more pushes: its devices are deleted.
+        A user whose tokens have ended receives no more pushes: its devices are deleted. ``by_service`` also writes an
+        act to the audit log: a service has ended all sessions of a user.
         """
 
     async def ended_sessions(self, after_ms: int, now_ms: int, limit: int) -> Sequence[EndedSession]:

@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from roomcast.chat.model import AuditAction
 from roomcast.chat.ports.personal import Erasure, PersonalPage
 from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.personal.pages import Found, find
 from roomcast.store.rows import AnyRow, from_ms, maybe_time, to_ms
-from roomcast.store.tables import ended_sessions, erasures
+from roomcast.store.rules.recording import audit_row, no_chat
+from roomcast.store.tables import audit, ended_sessions, erasures
 from roomcast.store.writer import Writer
 
 _OF_USER: Final = select(erasures).where(erasures.c.user_id == bindparam("user"))
@@ -61,7 +63,12 @@ class SqlPersonalStore:
                 "lease_until": 0,
             }
             kind = postgresql if connection.dialect.name == "postgresql" else sqlite
-            connection.execute(kind.insert(erasures).values(values).on_conflict_do_nothing())
+            stored = connection.execute(
+                kind.insert(erasures).values(values).on_conflict_do_nothing().returning(erasures.c.id)
+            )
+            if stored.first() is not None:
+                act = audit_row(AuditAction.USER_ERASED, no_chat(erasure.id), erasure.requested_at, None, erasure.id)
+                connection.execute(insert(audit).values(act))
             return _to_erasure(connection.execute(_OF_USER, {"user": erasure.user_id}).one())
 
         return await self._writer.commit(CustomWrite(write))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from roomcast.chat.commands import ChangeAi, ChangeChat, DeleteChat, MarkPublished, MemberAction, NewChat, OpenDirect
 from roomcast.chat.errors import ChatExists
-from roomcast.chat.model import ChatAi, ChatState, Committed, StoredChat, StoredEvent
+from roomcast.chat.model import AuditAction, ChatAi, ChatState, Committed, StoredChat, StoredEvent
 from roomcast.chat.rights import Right
 from roomcast.contract.events import EventType, MemberRole
 from roomcast.store.rows import encode_ai
@@ -84,6 +84,8 @@ def change_ai(work: Work, change: ChangeAi) -> None:
     chat = work.open_chat(change.chat_id, change.member)
     rights.check(work, change.chat_id, change.member, Right.CHANGE_AI, change.at)
     work.recorder.change_chat(replace(chat, ai=change.ai), ai=encode_ai(change.ai))
+    if change.ai != chat.ai:
+        work.recorder.record_silent_act(AuditAction.AI_CHANGED, chat.id, change.at, change.member)
 
 
 def needs_chat(needs: Needs, command: ChangeChat | DeleteChat) -> None:
@@ -124,6 +126,13 @@ def change(work: Work, change: ChangeChat) -> Committed | None:
         user_id=change.member,
         retention_days=days,
     )
+    for action, differs in (
+        (AuditAction.CHAT_RENAMED, title != chat.title),
+        (AuditAction.CHAT_ARCHIVED if archived else AuditAction.CHAT_UNARCHIVED, state != chat.state),
+        (AuditAction.RETENTION_CHANGED, days != chat.retention_days),
+    ):
+        if differs:
+            work.recorder.record_act(action, event, change.member)
     return Committed(event, created=True)
 
 
@@ -137,6 +146,7 @@ def delete(work: Work, command: DeleteChat) -> Committed:
     deleted = replace(chat, title=None, ai=ChatAi(), state=ChatState.DELETED)
     recorder.change_chat(deleted, title=None, ai=None, state=ChatState.DELETED)
     event = recorder.add(chat.id, EventType.CHAT_DELETED, command.at, command.trace, user_id=command.member)
+    recorder.record_act(AuditAction.CHAT_DELETED, event, command.member)
     return Committed(event, created=True)
 
 

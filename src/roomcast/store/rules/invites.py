@@ -5,9 +5,9 @@ Layer: store.rules.
 
 from __future__ import annotations
 
-from roomcast.chat.commands import MAX_INVITES, AcceptInvite, NewInvite, RevokeInvite
+from roomcast.chat.commands import MAX_INVITES, AcceptInvite, NewInvite, RevokeInvite, MemberAction
 from roomcast.chat.errors import InviteNotFound, Muted, NotAllowed, NotAMember, RightMissing, TooManyEntries
-from roomcast.chat.model import Committed
+from roomcast.chat.model import Committed, AuditAction
 from roomcast.chat.rights import Right
 from roomcast.contract.events import MemberRole
 from roomcast.store.rows import to_ms
@@ -43,6 +43,7 @@ def create(work: Work, new: NewInvite) -> None:
         max_uses=new.max_uses,
         uses=0,
     )
+    work.recorder.record_silent_act(AuditAction.INVITE_CREATED, new.chat_id, new.at, new.member, new.id)
 
 
 def needs_revoke(needs: Needs, command: RevokeInvite) -> None:
@@ -61,6 +62,8 @@ def revoke(work: Work, command: RevokeInvite) -> None:
     if not own:
         rights.check(work, command.chat_id, command.member, Right.BAN)
     work.delete(invites, command.chat_id, command.id)
+    acts = work.recorder.record_silent_act
+    acts(AuditAction.INVITE_REVOKED, command.chat_id, command.at, command.member, command.id)
 
 
 def needs_accept(needs: Needs, command: AcceptInvite) -> None:
@@ -91,6 +94,7 @@ def accept(work: Work, command: AcceptInvite) -> Committed | None:
     columns = {name: row[name] for name in ("actor_id", "role", "created_at", "expires_at", "max_uses")}
     work.put(invites, chat_id, command.id, **columns, uses=row["uses"] + 1)
     event = record_return(work, chat_id, user_id, user_id, command.at, command.trace, role)
+    work.recorder.record_act(AuditAction.INVITE_USED, event, user_id, command.id)
     return Committed(event, created=True)
 
 

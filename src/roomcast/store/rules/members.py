@@ -7,7 +7,7 @@ Layer: store.rules.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from roomcast.chat.additions import ALL_USERS, AdditionLimits
@@ -106,7 +106,20 @@ def update(work: Work, change: ChangeMember) -> Committed | None:
         muted_until=None if muted_until is None else from_ms(muted_until),
         actor_id=member,
     )
+    changed = {
+        AuditAction.ROLE_CHANGED: role != row["role"],
+        AuditAction.MUTE_CHANGED: muted_until != row["muted_until"],
+    }
+    _record_acts(work, event, member, user_id, changed)
     return Committed(event, created=True)
+
+
+def _record_acts(
+    work: Work, event: StoredEvent, actor_id: str | None, user_id: str, changed: Mapping[AuditAction, bool]
+) -> None:
+    for action, differs in changed.items():
+        if differs:
+            work.recorder.record_act(action, event, actor_id, user_id)
 
 
 def needs_ban(needs: Needs, command: Ban) -> None:
@@ -121,11 +134,14 @@ def needs_ban(needs: Needs, command: Ban) -> None:
 def ban(work: Work, command: Ban) -> Committed | None:
     """Ban a user, whose membership ends, or end a ban."""
     chat_id, user_id, member, at = command.chat_id, command.user_id, command.member, command.at
+    record_act = work.recorder.record_silent_act
     if work.chat(chat_id, member).direct is not None:
         raise NotAllowed("the two users of a direct chat stay its only members; archive or delete it")
     rights.check_over(work, chat_id, member, Right.BAN, user_id)
     if not command.adds:
-        work.delete(bans, chat_id, user_id)
+        if work.row(bans, chat_id, user_id) is not None:
+            work.delete(bans, chat_id, user_id)
+            record_act(AuditAction.BAN_ENDED, chat_id, at, member, user_id, command.trace)
         return None
     if user_id == member:
         raise NotAllowed("you cannot ban yourself; leave the chat instead")
@@ -137,6 +153,7 @@ def ban(work: Work, command: Ban) -> Committed | None:
         raise TooManyEntries(f"a chat has at most {MAX_BANS} bans; end one first")
     until = None if command.until is None else to_ms(command.until)
     work.put(bans, chat_id, user_id, actor_id=member, banned_at=to_ms(at), until=until)
+    record_act(AuditAction.BANNED, chat_id, at, member, user_id, command.trace)
     if not is_member:
         return None
     event = record(work, chat_id, user_id, MemberAction.REMOVE, member, at, command.trace, banned=True)

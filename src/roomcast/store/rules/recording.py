@@ -20,6 +20,7 @@ from roomcast.chat.encoding import encode_event, encode_message
 from roomcast.chat.model import AuditAction, ChatAi, StoredChat, StoredEvent, StoredMessage
 from roomcast.chat.search_terms import index_terms
 from roomcast.contract.events import EventType
+from roomcast.contract.tenants import qualify, tenant_of
 from roomcast.store.lineage import Lineage
 from roomcast.store.rows import encode_ai, encode_attachments, from_ms, to_ms
 from roomcast.store.tables import audit, chats, events, messages, outbox
@@ -155,25 +156,30 @@ class Recorder:
         self._inserts[outbox].append({"chat_id": chat.id, "seq": seq})
         return StoredEvent(chat.id, seq, self.epoch, event_type, payload, at, trace)
 
-    def record_act(self, action: AuditAction, act: StoredEvent, actor_id: str | None, object_id: str) -> None:
+    def record_act(
+        self, action: AuditAction, act: StoredEvent, actor_id: str | None, object_id: str | None = None
+    ) -> None:
         """Add the act of an event to the audit log.
 
         Args:
             action: What was done.
             act: The event that the act has written.
             actor_id: The user that did it; None: a service, or a client while authentication is off.
-            object_id: The user or the message that it was done to.
+            object_id: What it was done to; see `chat.model.Act`.
         """
-        self._inserts[audit].append(
-            {
-                "at": to_ms(act.created_at),
-                "action": action.value,
-                "chat_id": act.chat_id,
-                "actor_id": actor_id,
-                "object_id": object_id,
-                "trace": act.trace,
-            }
-        )
+        self.record_silent_act(action, act.chat_id, act.created_at, actor_id, object_id, act.trace)
+
+    def record_silent_act(
+        self,
+        action: AuditAction,
+        chat_id: str,
+        at: datetime,
+        actor_id: str | None,
+        object_id: str | None = None,
+        trace: str | None = None,
+    ) -> None:
+        """Add an act that writes no event to the audit log."""
+        self._inserts[audit].append(audit_row(action, chat_id, at, actor_id, object_id, trace))
 
     def add_message(self, message: StoredMessage) -> None:
         """Add the row of a message."""
@@ -242,6 +248,30 @@ class Recorder:
         """
         ahead = self._newest_activity - at
         return self._newest_activity + timedelta(milliseconds=1) if timedelta() < ahead <= _LARGEST_STEP else at
+
+
+def no_chat(user_id: str) -> str:
+    """In place of the chat of an act that concerns a user only: the tenant of the user, with an empty local id."""
+    return qualify(tenant_of(user_id), "")
+
+
+def audit_row(
+    action: AuditAction,
+    chat_id: str,
+    at: datetime,
+    actor_id: str | None,
+    object_id: str | None,
+    trace: str | None = None,
+) -> dict[str, Any]:
+    """A row of ``audit``."""
+    return {
+        "at": to_ms(at),
+        "action": action.value,
+        "chat_id": chat_id,
+        "actor_id": actor_id,
+        "object_id": object_id,
+        "trace": trace,
+    }
 
 
 def encode_parts(parts: tuple[Mapping[str, Any], ...] | None) -> str | None:

@@ -408,16 +408,17 @@ export interface Attachment {
  *
  * Attributes:
  *     id: Grows with each act.
- *     action: ``member.added``, ``member.removed``; ``message.deleted``: by another than its author.
+ *     action: What was done, such as ``member.added``; all are in docs/moderation.md.
+ *     chat_id: The chat; null: the act concerns a user only.
  *     actor_id: The user that did it; null: a service, or a client while authentication is off.
- *     object_id: The user or the message that it was done to.
+ *     object_id: The user, message, link or erasure that it was done to; null: the chat.
  *     trace: W3C ``traceparent`` of the request; null: it had none.
  */
 export interface AuditAct {
   id: number;
   action: string;
   time: string;
-  chatId: string;
+  chatId: string | null;
   actorId: string | null;
   objectId: string | null;
   trace: string | null;
