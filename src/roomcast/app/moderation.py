@@ -38,4 +38,7 @@ async def running_moderation(options: ModerationOptions | None) -> AsyncIterator
             function = load_moderator(options.hook)
         except NotLoadable as error:
             raise AppError(f"the function {options.hook!r} of ROOMCAST_MODERATION cannot be used: {error}") from error
-        yield Moderation(function, options.limits)
+        try:
+            yield Moderation(function, options.limits)
+        finally:
+            await function.close()

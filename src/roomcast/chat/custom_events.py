@@ -5,10 +5,13 @@ Layer: chat. Source: docs/integration.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from roomcast.chat.commands import CustomEvent, NewCustomEvents
 from roomcast.chat.model import StoredEvent
+from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import Clock, SystemClock, Writes
 from roomcast.chat.publishing import Publishing
 from roomcast.contract.rest import NewCustomEvent, PublishedEvent
@@ -21,12 +24,20 @@ class CustomEvents:
         store: The database.
         publishing: Passes on what was committed.
         clock: Provides the times.
+        moderation: Reviews the data of each event; None: they are not reviewed.
     """
 
-    def __init__(self, store: Writes, publishing: Publishing, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        store: Writes,
+        publishing: Publishing,
+        clock: Clock | None = None,
+        moderation: Moderation | None = None,
+    ) -> None:
         self._store = store
         self._publishing = publishing
         self._clock = clock or SystemClock()
+        self._moderation = moderation
 
     async def publish(self, given: Sequence[NewCustomEvent], trace: str | None = None) -> list[PublishedEvent]:
         """Store events, all or none, and return what became of each. The caller must be a service.
@@ -37,9 +48,15 @@ class CustomEvents:
 
         Raises:
             ChatNotFound: a chat does not exist.
+            MessageRefused, ModerationUnavailable: the moderation refuses the data of one, or is away.
             StoreUnavailable: the events may or may not have been stored; repeat them with the same ids.
         """
-        events = tuple(CustomEvent(event.chat_id, event.id, event.name, event.data) for event in given)
+        data: list[Mapping[str, Any]] = [event.data for event in given]
+        if (moderation := self._moderation) is not None:
+            data = await asyncio.gather(*(moderation.review_data(event.chat_id, event.data) for event in given))
+        events = tuple(
+            CustomEvent(event.chat_id, event.id, event.name, of) for event, of in zip(given, data, strict=True)
+        )
         command = NewCustomEvents(events, self._clock.now(), trace, alone=len(events) > 1)
         results = await self._publishing.commit(self._store.commit(command))
         by_chat: dict[str, list[StoredEvent]] = {}

@@ -15,6 +15,7 @@ from roomcast.chat.commands import MAX_FORGOTTEN, ChangeChat, Command, DeleteCha
 from roomcast.chat.errors import AnswerActive, ChatNotFound, NotAllowed, NotAMember, StoreUnavailable
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import Caller, Committed
+from roomcast.chat.moderation import Moderation
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.publishing import Publishing
 from roomcast.contract.tenants import qualify
@@ -40,14 +41,18 @@ class Keeping:
         store: The database.
         publishing: Passes on what was committed.
         clock: Provides the times.
+        moderation: Reviews each title; None: titles are not reviewed.
 
     Raises:
         ChatNotFound: the chat does not exist or is hidden from the caller.
         StoreUnavailable: the change may or may not have been made; repeat it.
     """
 
-    def __init__(self, store: ChatStore, publishing: Publishing, clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: ChatStore, publishing: Publishing, clock: Clock | None = None, moderation: Moderation | None = None
+    ) -> None:
         self._store = store
+        self._moderation = moderation
         self._publishing = publishing
         self._clock = clock or SystemClock()
 
@@ -78,8 +83,13 @@ class Keeping:
 
         Raises:
             ChatArchived: the chat is read-only.
+            MessageRefused, ModerationUnavailable: the moderation refuses the title, or is away.
         """
         member = caller.restricted_user_id
+        if title is not None and self._moderation is not None:
+            if member is not None and not (await self._store.access(chat_id, member, None)).is_member:
+                raise ChatNotFound(chat_id)
+            title = await self._moderation.review_title(chat_id, caller.user_id, title)
         change = ChangeChat(chat_id, self._clock.now(), title=title, renames=True, member=member, trace=trace)
         return await self._commit(caller, change, chat_id)
 

@@ -9,16 +9,21 @@ Layer: chat.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from roomcast.chat.errors import MessageRefused, ModerationUnavailable
 from roomcast.chat.ports import Moderator
 from roomcast.contract.moderation import Review
+from roomcast.contract.tenants import tenant_of
+from roomcast.contract.text import NewTitle
 from roomcast.histogram import Histogram
 
 logger = logging.getLogger(__name__)
@@ -27,6 +32,9 @@ MAX_FAILURES: Final = 5
 PAUSE_S: Final = 10.0
 #: The outcomes that `Moderation.outcomes` counts.
 OUTCOMES: Final = ("pass", "mask", "refuse", "failed", "paused")
+
+_TITLE: Final = TypeAdapter(NewTitle)
+_DATA: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
 
 WhenAway = Literal["pass", "refuse"]
 
@@ -105,8 +113,32 @@ class Moderation:
             raise MessageRefused(verdict.reason)
         return review.content if verdict.content is None else verdict.content
 
+    async def review_title(self, chat_id: str, user_id: str | None, title: str) -> str:
+        """The title to store; errors as for `review`."""
+        content = await self.review(_review("title", chat_id, user_id, title))
+        try:
+            return _TITLE.validate_python(content)
+        except ValidationError:
+            raise MessageRefused("what replaces the title is none") from None
+
+    async def review_data(self, chat_id: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The data of an event of an application to store; errors as for `review`."""
+        content = json.dumps(data, ensure_ascii=False)
+        reviewed = await self.review(_review("event", chat_id, None, content))
+        if reviewed == content:
+            return data
+        try:
+            return _DATA.validate_json(reviewed)
+        except ValidationError:
+            raise MessageRefused("what replaces the data is no JSON object") from None
+
     def _without_verdict(self, review: Review, outcome: str) -> str:
         self.outcomes[outcome] += 1
         if self._limits.when_away == "refuse":
             raise ModerationUnavailable
         return review.content
+
+
+def _review(kind: Literal["title", "event"], chat_id: str, user_id: str | None, content: str) -> Review:
+    tenant = tenant_of(chat_id) or None
+    return Review(kind=kind, chat_id=chat_id, user_id=user_id, role="USER", content=content, tenant=tenant)

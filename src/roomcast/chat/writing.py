@@ -102,8 +102,8 @@ class ChatWriter:
         self._limiter = limiter
         self._publishing = Publishing(publisher, listener, wake_worker)
         self.marks = Marking(store, self._publishing, clock)
-        self.custom_events = CustomEvents(store, self._publishing, clock)
-        self.keeping = Keeping(store, self._publishing, clock)
+        self.custom_events = CustomEvents(store, self._publishing, clock, moderation)
+        self.keeping = Keeping(store, self._publishing, clock, moderation)
         self.managing = Managing(store, self._publishing, clock)
         self._options = options or ChatOptions()
         self._clock = clock or SystemClock()
@@ -208,14 +208,19 @@ class ChatWriter:
         Raises:
             NotAllowed: a user chose the id, and the answer would disclose whether a chat with that id exists.
             ChatExists: the id is taken.
+            MessageRefused, ModerationUnavailable: the moderation refuses the title, or is away.
             AdditionLimitReached: the caller added users too often.
             StoreUnavailable: the chat may or may not have been created.
         """
         if command.id is not None and not caller.unrestricted:
             raise NotAllowed("choosing the id of a chat needs a service token; leave id out")
+        chat_id = qualify(caller.tenant, new_id()) if command.id is None else command.id
+        title = command.title
+        if title is not None and self._moderation is not None:
+            title = await self._moderation.review_title(chat_id, caller.user_id, title)
         new = NewChat(
-            id=qualify(caller.tenant, new_id()) if command.id is None else command.id,
-            title=command.title,
+            id=chat_id,
+            title=title,
             ai=None if command.ai is None else self._to_chat_ai(command.ai),
             created_at=self._clock.now(),
             creator_id=caller.restricted_user_id,

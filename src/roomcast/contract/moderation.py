@@ -29,14 +29,15 @@ class Review(Output):
     """A text that is to be stored, and the files with it.
 
     Attributes:
-        kind: A new message, or a new version of one.
+        kind: A new message, a new version of one, the title of a chat, or the data of an event of an application, which
+            is JSON.
         user_id: The author; None: the message has none.
         content: The text; may be empty if there are files.
         tenant: The tenant of chat and author. Left out if it is the default tenant.
         files: Left out if there are none.
     """
 
-    kind: Literal["send", "edit"]
+    kind: Literal["send", "edit", "title", "event"]
     chat_id: ChatId
     user_id: UserId | None
     role: Role

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from roomcast.chat.model import ANYONE, Caller
 from roomcast.chat.moderation import MAX_FAILURES, PAUSE_S, Moderation, ModerationLimits
 from roomcast.chat.writing import ChatWriter
 from roomcast.contract.moderation import Review, Verdict
-from roomcast.contract.rest import EditMessage, SendMessage
+from roomcast.contract.rest import CreateChat, EditMessage, NewCustomEvent, SendMessage
 from roomcast.moderation.function import FunctionModerator
 from support.backend import open_backend
 
@@ -153,3 +155,45 @@ async def test_the_text_of_a_user_who_is_no_member_is_not_shown_to_the_hook(tmp_
         with pytest.raises(ChatNotFound):
             await writer.send(Caller("eve"), message("hello"))
     assert len(hook.asked) == 1
+
+
+async def test_a_function_that_blocks_misses_its_deadline_and_delays_nothing_else() -> None:
+    released = threading.Event()
+
+    async def block(_review: Review) -> None:
+        released.wait()
+
+    function = FunctionModerator(block)
+    moderation = Moderation(function, ModerationLimits("refuse", deadline_s=0.05))
+    with pytest.raises(ModerationUnavailable):  # the event loop of the process goes on
+        await moderation.review(REVIEW)
+    released.set()
+    await function.close()
+
+
+async def test_titles_and_the_data_of_events_are_reviewed(tmp_path: Path) -> None:
+    hook = Hook()
+    async with open_backend(tmp_path) as backend:
+        writer = ChatWriter(backend.store.chats, backend.relay, moderation=Moderation(hook))
+        hook.verdict = Verdict(action="mask", content="***")
+        chat = await writer.create_chat(Caller("ann"), CreateChat(title="bad"))
+        assert chat.title == "***"
+        hook.verdict = Verdict(action="refuse")
+        with pytest.raises(MessageRefused):
+            await writer.keeping.rename(Caller("ann"), chat.id, "bad")
+        with pytest.raises(ChatNotFound):  # of others the hook learns nothing
+            await writer.keeping.rename(Caller("eve"), chat.id, "bad")
+        event = NewCustomEvent.model_validate(
+            {"chatId": chat.id, "id": "e", "name": "order.paid", "data": {"note": "bad"}}
+        )
+        with pytest.raises(MessageRefused):
+            await writer.custom_events.publish([event])
+        hook.verdict = Verdict(action="mask", content="no object")
+        with pytest.raises(MessageRefused):
+            await writer.custom_events.publish([event])
+        hook.verdict = Verdict(action="mask", content='{"note": "***"}')
+        await writer.custom_events.publish([event])
+        (stored,) = await backend.store.chats.recent_events(chat.id, 1)
+        assert json.loads(stored.payload)["data"] == {"note": "***"}
+    assert [review.kind for review in hook.asked] == ["title", "title", "event", "event", "event"]
+    assert hook.asked[-1].content == '{"note": "bad"}'
