@@ -244,7 +244,6 @@ class ChangeAi(Command[None]):
 
     Attributes:
         member: As in `NewMessage`.
-        at: The time, at which ``member`` must not be muted; None: whenever a mute ends.
 
     Raises:
         ChatNotFound: the chat does not exist.
@@ -258,7 +257,6 @@ class ChangeAi(Command[None]):
     ai: ChatAi
     at: datetime
     member: str | None = None
-    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
