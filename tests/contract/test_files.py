@@ -10,10 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.chat.commands import DeleteMessage, DropFile, FinishFile, ForgetFile, NewChat, ReserveFile
-from roomcast.chat.errors import FileLimitReached, FileNotFound, NotAMember
+from roomcast.chat.commands import (
+    ChangeChat,
+    ChangeMember,
+    DeleteChat,
+    DeleteMessage,
+    DropFile,
+    FinishFile,
+    ForgetFile,
+    NewChat,
+    ReserveFile,
+)
+from roomcast.chat.errors import (
+    ChatArchived,
+    ChatNotFound,
+    FileLimitReached,
+    FileNotFound,
+    NotAMember,
+    RightMissing,
+)
 from roomcast.chat.ports import ContentHeaders, FileContents
-from roomcast.contract.events import Attachment
+from roomcast.contract.events import Attachment, MemberRole
 from roomcast.files.contents import bucket_contents, directory_contents, memory_contents
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
@@ -172,6 +189,65 @@ async def test_a_secret_is_made_once(store: Store) -> None:
     assert await store.files.secret("b") != one
 
 
+async def test_an_edit_keeps_its_files_but_those_that_it_drops(store: Store) -> None:
+    await upload(store)
+    await upload(store, "g")
+    sent = await store.chats.commit(new_message(member="ann", user_id="ann", files=("f", "g")))
+    message_id = json.loads(sent.event.payload)["id"]
+    edit = new_message(member="ann", user_id="ann", replaces=message_id, drops=("f",))
+    edited = await store.chats.commit(edit)
+    assert [one["id"] for one in json.loads(edited.event.payload)["attachments"]] == ["g"]
+    assert await store.files.file("f") is None
+    assert await store.files.due_files(START, 10) == [("c", "f")]
+    with pytest.raises(FileNotFound):
+        await store.chats.commit(new_message(member="ann", user_id="ann", replaces=message_id, drops=("f",)))
+    await store.chats.commit(DeleteMessage("c", message_id, START, "ann"))
+    assert sorted(await store.files.due_files(START, 10)) == [("c", "f"), ("c", "g")]
+
+
+async def test_the_files_of_a_deleted_chat_are_removed_also_those_that_were_not_sent(store: Store) -> None:
+    for file_id in ("f", "g", "h"):
+        await upload(store, file_id)
+    await store.files.commit(reserve("unfinished"))
+    await store.chats.commit(new_message(member="ann", user_id="ann", files=("f", "g")))
+    await store.chats.commit(DeleteChat("c", START))
+    while await store.chats.erase_deleted(2):
+        pass
+    due = await store.files.due_files(START, 10)
+    assert sorted(due) == [("c", "f"), ("c", "g"), ("c", "h"), ("c", "unfinished")]
+    for chat_id, file_id in due:
+        assert await store.files.commit(DropFile(chat_id, file_id, START))
+        await store.files.commit(ForgetFile(chat_id, file_id))
+    assert await store.files.due_files(TOMORROW, 10) == []
+    with pytest.raises(ChatNotFound):
+        await store.files.commit(reserve("late"))
+
+
+async def test_a_service_removes_no_file_of_another_chat(store: Store) -> None:
+    await upload(store)
+    assert not await store.files.commit(DropFile("d", "f", TOMORROW))
+    assert await store.files.file("f") is not None
+
+
+async def test_all_files_of_a_user_have_a_limit_sent_or_not(store: Store) -> None:
+    for file_id in ("f", "g"):
+        await store.files.commit(reserve(file_id, 90))
+        await store.files.commit(FinishFile("c", PICTURE.model_copy(update={"id": file_id, "size": 90}), "ann"))
+        await store.chats.commit(new_message(member="ann", user_id="ann", files=(file_id,)))
+    with pytest.raises(FileLimitReached):
+        await store.files.commit(reserve("h", 21))
+    await store.files.commit(reserve("h", 20))
+
+
+async def test_only_users_that_may_send_upload(store: Store) -> None:
+    await store.chats.commit(ChangeMember("c", "bob", START, role=MemberRole.READER))
+    with pytest.raises(RightMissing):
+        await store.files.commit(reserve(member="bob"))
+    await store.chats.commit(ChangeChat("c", START, archived=True))
+    with pytest.raises(ChatArchived):
+        await store.files.commit(reserve())
+
+
 @pytest.fixture(params=["memory", "directory", "file-url"])
 def contents(request: pytest.FixtureRequest, tmp_path: Path) -> FileContents:
     if request.param == "memory":
@@ -223,3 +299,23 @@ async def test_a_content_is_deleted_once_or_twice(contents: FileContents) -> Non
         await contents.delete("key")
     with pytest.raises(FileNotFoundError):
         await contents.get("key", 0, 1)
+
+
+async def test_an_operation_of_a_cancelled_caller_ends_before_the_store_closes(tmp_path: Path) -> None:
+    contents = directory_contents(tmp_path / "files")
+    began = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(6_000_000)
+            began.set()
+
+    uploads = [asyncio.create_task(contents.put(f"tenant-/{number}", endless(), HEADERS)) for number in range(4)]
+    await began.wait()
+    for upload in uploads:
+        upload.cancel()
+    ends = await asyncio.gather(*uploads, return_exceptions=True)
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 4
+    await contents.close()
+    assert not contents.busy
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []

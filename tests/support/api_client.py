@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -29,12 +29,16 @@ from roomcast.chat.read_state import ReadState
 from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.webhooks.managing import Webhooks
+from roomcast.chat.moderation import Moderation
+from roomcast.chat.writing import ChatWriter
+from roomcast.contract.moderation import Review
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.files.contents import directory_contents
 from roomcast.files.images import measure
 from roomcast.files.thumbnails import Thumbnails
 from roomcast.webhooks.http import HttpWebhookSender
 from support.backend import Backend, open_backend, personal_data
+from roomcast.moderation.function import FunctionModerator
 
 AUTH = AuthOptions("s" * 32)
 
@@ -49,6 +53,7 @@ async def open_api(
     tracer: Tracer | None = None,
     push: EndpointRules | None = None,
     files: FileOptions | None = None,
+    moderate: Callable[[Review], Awaitable[object]] | None = None,
     create: Callable[[ApiServices, ApiOptions | None], FastAPI] = create_api,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Backend]]:
     """A client of an API of its own."""
@@ -56,8 +61,20 @@ async def open_api(
         ended = EndedSessions()
         sender = HttpWebhookSender([ip_network("127.0.0.0/8")])
         sessions = Sessions(backend.store.sessions, ended.add)
+        stored = Files(
+            backend.store.chats,
+            backend.store.files,
+            directory_contents(directory / "files"),
+            measure,
+            make_thumbnail=Thumbnails().make,
+            options=files,
+        )
+        writer = backend.writer
+        if moderate is not None:
+            moderation = Moderation(FunctionModerator(moderate))
+            writer = ChatWriter(backend.store.chats, backend.relay, moderation=moderation, files=stored.downloads)
         services = ApiServices(
-            backend.writer,
+            writer,
             backend.reader,
             backend.admissions,
             backend.turns,
@@ -73,14 +90,7 @@ async def open_api(
             tracer=tracer,
             webhooks=Webhooks(backend.store.webhooks, backend.store.feed, sender, SystemClock()),
             personal=personal_data(backend, sessions),
-            files=Files(
-                backend.store.chats,
-                backend.store.files,
-                directory_contents(directory / "files"),
-                measure,
-                make_thumbnail=Thumbnails().make,
-                options=files,
-            ),
+            files=stored,
         )
         transport = httpx.ASGITransport(app=create(services, options), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

@@ -12,3 +12,5 @@ async def answer(prompt: Prompt) -> AsyncIterator[str]:
     yield prompt.system or "no system prompt"
     for message in (*prompt.history, prompt.message):
         yield f" {message.content}"
+        for file in prompt.files.get(message.id, ()):
+            yield f" {file.text}"

@@ -39,7 +39,7 @@ ENV: Final[Mapping[str, str]] = {
     f"ROOMCAST_LIMIT_{name}": "0"
     for name in (
         "MESSAGES", "BYTES", "CHAT_MESSAGES", "REQUESTS", "ADDRESS_REQUESTS", "JOINS", "TYPING", "EVENTS",
-        "CONNECTIONS", "ADDRESS_CONNECTIONS",
+        "CONNECTIONS", "ADDRESS_CONNECTIONS", "UPLOADS",
     )
 }  # fmt: skip
 _MARKER: Final = re.compile(r"mk(\d+)x(\w+?)x(\d+)x")
@@ -114,6 +114,10 @@ class Isolation:
         self._tokens: dict[tuple[int, str], str] = {}
         self._reads: list[tuple[str, list[dict[str, Any]]]] = []
         self._writes: list[tuple[str, str]] = []
+        # Place, id, uploader, and whether a message has it.
+        self._files: list[tuple[Place, str, str, bool]] = []
+        # Place, the user that it was given to, and the URL.
+        self._links: list[tuple[Place, str, str]] = []
         self.done: Counter[str] = Counter()
 
     async def run(self, operations: int) -> None:
@@ -126,7 +130,7 @@ class Isolation:
             (6, self._send), (2, self._edit), (2, self._delete), (3, self._react), (1, self._pin),
             (4, self._add), (3, self._remove), (4, self._join), (1, self._leave), (2, self._type),
             (12, self._read), (6, self._intrude), (2, self._change_member), (1, self._ban), (2, self._mark_read),
-            (3, self._search),
+            (3, self._search), (3, self._upload), (6, self._link), (6, self._download),
         ]  # fmt: skip
         weights, steps = zip(*kinds, strict=True)
         async with AsyncExitStack() as stack:
@@ -189,8 +193,11 @@ class Isolation:
         self, tenant: int, user: str, method: str, path: str, *, service: bool = False, **options: Any
     ) -> httpx.Response:
         """Send a request, and check its response."""
-        token = self._token(tenant, user, service=service)
-        answer = await self._http.request(method, path, headers={"Authorization": f"Bearer {token}"}, **options)
+        headers = {
+            "Authorization": f"Bearer {self._token(tenant, user, service=service)}",
+            **options.pop("headers", {}),
+        }
+        answer = await self._http.request(method, path, headers=headers, **options)
         if answer.status_code >= 500:
             raise AssertionError(f"{method} {path}: {answer.status_code} {answer.text}")
         for place, _ in self._marks(answer.text):
@@ -347,6 +354,56 @@ class Isolation:
         if answer.is_success and answer.json()["hits"]:
             self.done["search with hits"] += 1
 
+    async def _upload(self) -> None:
+        (tenant, name), chat, user, member = self._pick()
+        mark = self._mark((tenant, name))
+        answer = await self._request(
+            tenant,
+            user,
+            "POST",
+            f"/api/chats/{name}/files",
+            params={"name": f"{mark}.txt"},
+            content=mark.encode(),
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        if not self._count("upload", answer, member=member):
+            return
+        file_id, sends = answer.json()["id"], self._chance.random() < 0.7
+        self._files.append(((tenant, name), file_id, user, sends))
+        if sends:
+            body = {"chatId": name, "role": "USER", "content": "@ai", "files": [file_id]}
+            sent = await self._request(tenant, user, "POST", "/api/chat/messages", json=body)
+            assert sent.status_code == 201, sent.text
+            chat.messages.append((sent.json()["id"], user))
+
+    def _file(self, place: Place) -> str:
+        """Id of a file: rather of this chat."""
+        own = [one for one in self._files if one[0] == place]
+        files = own if own and self._chance.random() < 0.7 else self._files
+        return self._chance.choice(files)[1] if files else "none"
+
+    async def _link(self) -> None:
+        place, _, user, member = self._pick()
+        path = f"/api/chats/{place[1]}/files"
+        asked = {"id": [self._file(place) for _ in range(3)]}
+        answer = await self._request(place[0], user, "GET", path, params=asked)
+        if self._count("link", answer, member=member):
+            visible = {file for of, file, owner, sent in self._files if of == place and (sent or owner == user)}
+            for link in answer.json()["links"]:
+                if link["id"] not in visible:
+                    raise Leak(f"{user} of {place} got a link to {link}")
+                self._links.append((place, user, link["url"]))
+
+    async def _download(self) -> None:
+        """Use a link that some user was given, perhaps while it was a member."""
+        if self._links:
+            ended = [link for link in self._links if not self._chats[link[0]].has(link[1])]
+            place, user, url = self._chance.choice(ended if ended and self._chance.random() < 0.5 else self._links)
+            answer = await self._http.get(url + self._chance.choice(["", "&thumbnail=true"]))
+            if answer.status_code < 300 and [of for of, _ in self._marks(answer.text)] != [place]:
+                raise Leak(f"{url} of {place} leads to {answer.text}")
+            self._count("download", answer, member=self._chats[place].has(user))
+
     async def _on_socket(self, event: str, payload: dict[str, Any] | None = None) -> None:
         (tenant, user), client = self._chance.choice(list(self._sockets.items()))
         names = [name for of, name in self._chats if of == tenant]
@@ -372,6 +429,7 @@ class Isolation:
             "message_id": self._message(place),
             "user_id": self._chance.choice(self._users[place[0]]),
             "emoji": "👍",
+            "file_id": self._file(place),
         }
         return re.sub(r"{(\w+)[^}]*}", lambda match: values.get(match[1], "none"), path)
 

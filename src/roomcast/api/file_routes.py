@@ -129,7 +129,7 @@ async def download_file(
     if thumbnail and found.type in INLINE_TYPES and (small := await files.read_thumbnail(file)) is not None:
         return Response(small, 200, {**headers, "Content-Disposition": "inline"}, THUMBNAIL_TYPE)
     # The page's policy does not let it load images from a bucket.
-    if not thumbnail and (url := await files.redirect(file)) is not None:
+    if found.type not in INLINE_TYPES and (url := await files.redirect(file)) is not None:
         return RedirectResponse(url, 307, {**_HARMLESS, "Cache-Control": f"private, max-age={REDIRECT_S // 2}"})
     headers |= {"Content-Disposition": disposition(found.name, found.type), "Accept-Ranges": "bytes"}
     asked = request.headers.get("range")

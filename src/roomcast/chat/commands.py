@@ -26,11 +26,9 @@ from roomcast.chat.model import (
     StoredTurn,
     TurnClaim,
 )
+from roomcast.chat.quotas import Quotas
 from roomcast.contract.events import Attachment, MemberRole, Role
 from roomcast.contract.rest import NotifyLevel
-from roomcast.chat.model import ChatAi, Committed, CursorMoved, Ending, StoredChat, StoredEvent, StoredTurn, TurnClaim
-from roomcast.chat.quotas import Quotas
-from roomcast.contract.events import MemberRole, Role
 
 R_co = TypeVar("R_co", covariant=True)
 

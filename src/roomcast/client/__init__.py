@@ -25,9 +25,10 @@ from roomcast.client.chat_follower import Event, Reset
 from roomcast.client.client import ChatHandle, Client
 from roomcast.client.errors import ClientError, Refused, Unreachable
 from roomcast.contract.cursor import Cursor
-from roomcast.contract.events import Message
+from roomcast.contract.events import Attachment, Message
 
 __all__ = [
+    "Attachment",
     "Bot",
     "ChatHandle",
     "Client",

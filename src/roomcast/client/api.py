@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from roomcast.client.errors import Refused, Unreachable, cause_of
 from roomcast.contract.errors import Problem
-from roomcast.contract.events import Message
+from roomcast.contract.events import Attachment, Message
 from roomcast.contract.model import Input
 from roomcast.contract.rest import Config, EventPage, SendMessage
 
@@ -25,6 +25,8 @@ from roomcast.contract.rest import Config, EventPage, SendMessage
 TokenSource = Callable[[], str | None]
 
 _TIMEOUT_S: Final = 10.0
+#: For each part of an upload, and for the answer, which the server sends once it has made a thumbnail.
+_UPLOAD_TIMEOUT_S: Final = 60.0
 _LONGEST_RETRY_AFTER_S: Final = 60.0
 _MAX_QUOTED: Final = 300
 #: Statuses below 500 that ask to try again later.
@@ -106,9 +108,27 @@ class Api:
         response = await self.change("POST", "chat", "messages", body=message)
         return body_of(Message, response), response.status_code == HTTPStatus.CREATED
 
-    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def upload(self, chat_id: str, name: str, content: bytes) -> Attachment:
+        """``POST /api/chats/{id}/files``.
+
+        Raises:
+            ClientError: the request failed; a file that was stored meanwhile is removed after a day.
+        """
+        response = await self._request(
+            "POST",
+            _path("chats", chat_id, "files"),
+            params={"name": name},
+            content=content,
+            kind="application/octet-stream",
+            timeout=_UPLOAD_TIMEOUT_S,
+        )
+        return body_of(Attachment, response)
+
+    async def _request(self, method: str, path: str, *, kind: str | None = None, **options: Any) -> httpx.Response:
         token = self.token()
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        if kind is not None:
+            headers["Content-Type"] = kind
         try:
             response = await self._http.request(method, self.url + path, headers=headers, **options)
         except (httpx.HTTPError, OSError) as error:

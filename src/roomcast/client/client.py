@@ -14,9 +14,11 @@ Layer: client.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -25,7 +27,7 @@ from roomcast.client.api import Api, TokenSource, body_of
 from roomcast.client.chat_follower import ChatFollower, Event, OnLive, Reset
 from roomcast.client.retrying import retrying
 from roomcast.contract.cursor import Cursor
-from roomcast.contract.events import Message, Role
+from roomcast.contract.events import Attachment, Message, Role
 from roomcast.contract.rest import (
     AiSettings,
     Chat,
@@ -132,18 +134,37 @@ class ChatHandle:
         self._key = key or str(uuid.uuid4())
         self._sent = 0
 
+    async def upload(self, file: Path | bytes, name: str | None = None) -> Attachment:
+        """Upload a file, which a message of this user may then have; it is removed after a day otherwise.
+
+        Args:
+            file: The file, or its content.
+            name: Its name for people; None: that of the path.
+        """
+        content = file if isinstance(file, bytes) else await asyncio.to_thread(file.read_bytes)
+        shown = name or (file.name if isinstance(file, Path) else "file")
+        return await self._client.repeat(lambda: self._client.api.upload(self.id, shown, content))
+
     async def send(
-        self, content: str, *, role: Role = "USER", reply_to: str | None = None, client_msg_id: str | None = None
+        self,
+        content: str = "",
+        *,
+        role: Role = "USER",
+        reply_to: str | None = None,
+        client_msg_id: str | None = None,
+        files: Sequence[Path | Attachment] = (),
     ) -> Message:
         """Send a message, and return it once it is stored.
 
         Args:
-            content: The text.
+            content: The text; may be empty if there are files.
             role: ``AI`` needs a service token.
             reply_to: Id of the message that this one replies to.
             client_msg_id: The message with this id in the chat is stored once, however often it is sent; None: a new
                 one.
+            files: Files to upload, and those that `upload` has returned.
         """
+        uploaded = [file if isinstance(file, Attachment) else await self.upload(file) for file in files]
         self._sent += 1
         # Not validated: the answer of the server says what is wrong.
         message = SendMessage.model_construct(
@@ -153,6 +174,7 @@ class ChatHandle:
             client_msg_id=client_msg_id or f"{self._key}-{self._sent}",
             user_id=self._client.user_id,
             reply_to=reply_to,
+            files=[file.id for file in uploaded],
         )
         stored, _new = await self._client.repeat(lambda: self._client.api.send(message))
         return stored

@@ -104,6 +104,11 @@ class ObjectContents:
             return None
         return await self._run(obstore.sign_async(self._store, "GET", key, timedelta(seconds=expires_in_s)))
 
+    @property
+    def busy(self) -> bool:
+        """Whether an operation of the store is running."""
+        return bool(self._running)
+
     async def close(self) -> None:
         """Wait for the operations that cancelled callers have left."""
         if self._running:

@@ -49,8 +49,8 @@ from roomcast.chat.model import (
 from roomcast.chat.ports import Tracer
 from roomcast.chat.rights import silent_until
 from roomcast.contract.cursor import Cursor
-from roomcast.contract.rest import NotifyLevel
 from roomcast.contract.events import MemberRole
+from roomcast.contract.rest import NotifyLevel
 from roomcast.contract.tenants import DEFAULT_TENANT, SEPARATOR
 from roomcast.store.access import AccessReads
 from roomcast.store.batch import CustomWrite

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 #: The newest revision. A constant, so that most starts need not load the scripts; a test compares the two.
 HEAD: Final = "0020"
+#: TODOC
+_MAX_ATTEMPTS: Final = 10
 
 
 #: Called with the number of messages that are not indexed yet, and of all messages.

@@ -16,9 +16,9 @@ from roomcast.contract.internal import EndedSession
 from roomcast.store.batch import CustomWrite
 from roomcast.store.database import Database
 from roomcast.store.pushes import delete_devices_of
-from roomcast.store.tables import ended_sessions, audit
 from roomcast.store.rows import from_ms
 from roomcast.store.rules.recording import audit_row, no_chat
+from roomcast.store.tables import audit, ended_sessions
 from roomcast.store.writer import Writer
 
 _at = ended_sessions.c.ended_at

@@ -310,3 +310,16 @@ async def test_a_server_that_stays_away_is_unreachable() -> None:
     async with Client("http://127.0.0.1:1", patience_s=0.3) as away:
         with pytest.raises(Unreachable):
             await away.me()
+
+
+async def test_a_message_has_files_of_this_machine(server: Roomcast, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("what was said")
+    async with client(server, "ann") as ann:
+        chat = ann.chat((await ann.create_chat("files")).id)
+        named = await chat.upload(b"%PDF-1.7", "plan.pdf")
+        message = await chat.send(files=[notes, named])
+    assert [(file.name, file.type, file.size) for file in message.attachments] == [
+        ("notes.txt", "text/plain", 13),
+        ("plan.pdf", "application/pdf", 8),
+    ]

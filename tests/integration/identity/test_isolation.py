@@ -11,7 +11,7 @@ from support.processes import Roomcast
 async def test_random_use_shows_nothing_to_others_than_members(tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=ENV) as server:
         run = Isolation(server.api_url, [server.gateway_url], 14, users=5, chats=2, sockets=3)
-        await run.run(200)
+        await run.run(400)
     # What was to be refused was tried, and what was to be received has arrived. A new route changes the random choices.
     for name in (
         "send done",
@@ -22,6 +22,8 @@ async def test_random_use_shows_nothing_to_others_than_members(tmp_path: Path) -
         "change member done",
         "ban done",
         "search with hits",
+        "download done",
+        "download refused",
     ):
         assert run.done[name], (name, run.done)
     assert sum(count for name, count in run.done.items() if name.endswith(" refused")) > 50, run.done

@@ -9,7 +9,10 @@ import pytest
 from PIL import ExifTags, Image
 
 from roomcast.chat.commands import MemberAction, NewChat, NewMemberChange
-from roomcast.chat.files.options import FileOptions
+from roomcast.chat.files.options import FileCounters, FileOptions
+from roomcast.chat.files.removal import FileRemoval
+from roomcast.contract.moderation import Review
+from roomcast.files.contents import directory_contents
 from support.api_client import bearer, open_api, problem
 from support.backend import START, Backend
 
@@ -144,14 +147,70 @@ async def test_a_stranger_gets_nothing(client: httpx.AsyncClient) -> None:
     assert (await client.get(url)).status_code == 200
 
 
-async def test_a_removed_member_gets_no_new_link(api: tuple[httpx.AsyncClient, Backend]) -> None:
+async def test_the_links_of_a_removed_member_end_at_once(api: tuple[httpx.AsyncClient, Backend]) -> None:
     client, backend = api
     file = (await upload(client, picture())).json()
     await send(client, file["id"])
-    await link(client, file["id"], BOB)
+    url, of_ann = await link(client, file["id"], BOB), await link(client, file["id"], ANN)
+    assert (await client.get(url)).status_code == 200
     await backend.store.chats.commit(NewMemberChange("c", "bob", MemberAction.REMOVE, None, START))
     asked = await client.get("/api/chats/c/files", params={"id": file["id"]}, headers=BOB)
     assert problem(asked)["code"] == "chat-not-found"
+    for query in ("", "&thumbnail=true"):
+        assert problem(await client.get(url + query))["code"] == "file-not-found"
+        # Nor is the link of another user his by its name.
+        assert problem(await client.get(of_ann.replace("user=ann", "user=bob") + query))["code"] == "file-not-found"
+        assert (await client.get(of_ann + query)).status_code == 200
+
+
+async def test_a_file_has_a_tag_and_a_client_that_has_it_receives_nothing(client: httpx.AsyncClient) -> None:
+    file = (await upload(client, b"0123456789", "a.txt")).json()
+    url = await link(client, file["id"], ANN)
+    tag = (await client.get(url)).headers["etag"]
+    known = await client.get(url, headers={"If-None-Match": tag})
+    assert (known.status_code, known.content) == (304, b"")
+    part = {"Range": "bytes=0-3"}
+    assert (await client.get(url, headers={**part, "If-Range": tag})).status_code == 206
+    assert (await client.get(url, headers={**part, "If-Range": '"other"'})).status_code == 200
+
+
+async def test_a_deleted_message_and_chat_lose_their_objects(
+    api: tuple[httpx.AsyncClient, Backend], tmp_path: Path
+) -> None:
+    client, backend = api
+    first, second = [(await upload(client, picture())).json()["id"] for _ in range(2)]
+    message = (await send(client, first)).json()["id"]
+    await send(client, second)
+    url = await link(client, second)
+    assert (await client.delete(f"/api/chats/c/messages/{message}", headers=ANN)).status_code == 204
+    store = backend.store
+    removal = FileRemoval(store.files, directory_contents(tmp_path / "files"), FileCounters())
+    assert await removal.sweep() == 1
+    kept = {path.name for path in (tmp_path / "files").rglob("*") if path.is_file()}
+    assert kept == {second, f"{second}.thumbnail"}
+    assert (await client.delete("/api/chats/c", headers=ANN)).status_code == 204
+    assert problem(await client.get(url))["code"] == "file-not-found"
+    while await store.chats.erase_deleted(10):
+        pass
+    assert await removal.sweep() == 1
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+    assert await removal.sweep() == 0
+
+
+async def test_the_moderation_hook_sees_the_files_and_can_read_them(tmp_path: Path) -> None:
+    reviews: list[Review] = []
+
+    async def review(asked: Review) -> object:
+        reviews.append(asked)
+        return {"action": "refuse"} if asked.files else None
+
+    async with open_api(tmp_path, moderate=review) as (client, backend):
+        await backend.store.chats.commit(NewChat("c", None, None, START))
+        file = (await upload(client, b"rude", "a.txt", {})).json()
+        assert problem(await send(client, file["id"], headers={}))["code"] == "message-refused"
+        ((seen,),) = [asked.files for asked in reviews]
+        assert (seen.id, seen.name, seen.type, seen.size) == (file["id"], "a.txt", "text/plain", 4)
+        assert (await client.get(seen.url)).content == b"rude"
 
 
 async def test_a_message_has_a_text_or_files(client: httpx.AsyncClient) -> None:

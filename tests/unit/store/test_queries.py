@@ -55,10 +55,9 @@ from roomcast.chat.commands import (
 )
 from roomcast.chat.errors import AnswerActive
 from roomcast.chat.ids import new_id
-from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter
-from roomcast.chat.ports.personal import Erasure
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter, PushDevice
 from roomcast.chat.ports import MAX_DEVICES, PushedMessage
+from roomcast.chat.ports.personal import Erasure
 from roomcast.chat.quotas import Quotas
 from roomcast.chat.search_terms import parse_query
 from roomcast.chat.webhooks.model import StoredWebhook, Undelivered, WebhookClaim
@@ -255,6 +254,8 @@ async def exercise_personal(store: Store) -> None:
     await store.chats.commit(ForgetUser("c", "bob", erasure.id, START, member=True))
     await store.personal.erasure(erasure.id)
     await store.personal.finish_erasure(erasure, START)
+
+
 async def exercise_notifications(store: Store) -> None:
     """Calls every method for notifications and pushes."""
     await store.chats.commit(SetNotifications("c", "bob", "mentions", START, START, "bob"))

@@ -13,8 +13,9 @@ from roomcast.chat.errors import MessageNotFound
 from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
 from roomcast.chat.rights import Right
 from roomcast.contract.events import EventType
-from roomcast.store.rules import files as attached_files, reads, rights, quotas
-from roomcast.store.rules.exchange import Needs, LoadedRows
+from roomcast.store.rules import files as attached_files
+from roomcast.store.rules import quotas, reads, rights
+from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import files, messages
 

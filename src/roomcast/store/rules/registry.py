@@ -85,7 +85,6 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     FinishFile: Rule(files.needs_finish, files.finish),
     DropFile: Rule(files.needs_removal, files.drop_one),
     ForgetFile: Rule(files.needs_removal, files.forget),
-    NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version),
     NewVersion: Rule(turn_commands.needs_version, turn_commands.add_version, turn_commands.follow_version),
     StopTurn: Rule(turn_commands.needs_stop, turn_commands.stop),
     StartTurn: Rule(turn_commands.needs_claim, lambda work, command: work.turns.start(command)),

@@ -1294,6 +1294,8 @@ export interface PushSubscription {
   endpoint: string;
   keys: PushKeys;
   expirationTime?: number | null;
+}
+/**
  * One quota of the caller in the present window.
  *
  * Attributes:
