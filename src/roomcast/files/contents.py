@@ -35,6 +35,9 @@ _CHUNK_BYTES: Final = 256 * 1024
 _EMPTY: Final = b""
 #: At the shutdown, time limit for the operations that are still running.
 _CLOSE_LIMIT_S: Final = 2.0
+#: A thread of obstore needs the interpreter for some instructions after its result has arrived, and does not tell when
+#: it is done.
+_SETTLE_S: Final = 0.1
 
 
 class ObjectContents:
@@ -49,6 +52,7 @@ class ObjectContents:
         # A directory has no headers.
         self._has_headers = isinstance(store, S3Store | GCSStore | AzureStore)
         self._running: set[asyncio.Future[Any]] = set()
+        self._used = False
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], headers: ContentHeaders) -> None:
         """See the port."""
@@ -115,6 +119,8 @@ class ObjectContents:
             _, late = await asyncio.wait(self._running, timeout=_CLOSE_LIMIT_S)
             if late:
                 logger.warning("the store of files does not answer: %s operations are left", len(late))
+        if self._used:
+            await asyncio.sleep(_SETTLE_S)
 
     async def _read(self, found: obstore.GetResult) -> AsyncIterator[bytes]:
         stream = found.stream(min_chunk_size=_CHUNK_BYTES)
@@ -126,6 +132,7 @@ class ObjectContents:
             return await asyncio.shield(self._start(operation))
 
     def _start(self, operation: Awaitable[_T]) -> asyncio.Future[_T]:
+        self._used = True
         running = asyncio.ensure_future(_await(operation))
         self._running.add(running)
         running.add_done_callback(self._ended)
