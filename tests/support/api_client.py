@@ -22,6 +22,7 @@ from roomcast.chat.feed import Feed
 from roomcast.chat.files.options import FileOptions
 from roomcast.chat.files.use_cases import Files
 from roomcast.chat.following import TurnFollower
+from roomcast.chat.moderation import Moderation
 from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.ports import SystemClock, Tracer
@@ -29,16 +30,15 @@ from roomcast.chat.read_state import ReadState
 from roomcast.chat.searching import ChatSearch
 from roomcast.chat.sessions import Sessions
 from roomcast.chat.webhooks.managing import Webhooks
-from roomcast.chat.moderation import Moderation
 from roomcast.chat.writing import ChatWriter
 from roomcast.contract.moderation import Review
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.files.contents import directory_contents
 from roomcast.files.images import measure
 from roomcast.files.thumbnails import Thumbnails
+from roomcast.moderation.function import FunctionModerator
 from roomcast.webhooks.http import HttpWebhookSender
 from support.backend import Backend, open_backend, personal_data
-from roomcast.moderation.function import FunctionModerator
 
 AUTH = AuthOptions("s" * 32)
 
