@@ -16,6 +16,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``files`` | the contents of uploaded files: a directory or a bucket |
 | ``moderation`` | hooks that review texts: HTTP, a Python function |
 | ``webhooks`` | the HTTP client of webhooks |
+| ``push`` | Web Push |
 | ``limits`` | rate limits: in memory, and shared through Redis |
 | ``presence`` | the presence board: in memory or in Redis |
 | ``auth`` | access tokens |

@@ -10,7 +10,7 @@
 | ``stats`` | `roomcast stats` |
 | ``running`` | the settings of a command, its errors and exit codes |
 
-May import: app, settings, setting_values, auth, observability, client, contract, backoff; typer.
+May import: app, settings, setting_values, auth, push, observability, client, contract, backoff; typer.
 """
 
 from roomcast.cli.entry import main

@@ -13,6 +13,7 @@ May import: nothing of roomcast; pydantic.
 | ``rest``, ``internal`` | request and response bodies of the REST API; of the API for gateways |
 | ``moderation`` | what a moderation hook receives, and its verdict |
 | ``webhooks`` | request and response bodies of webhooks |
+| ``push`` | what a push carries |
 | ``errors`` | error codes, problem details, failed acks |
 | ``schema`` | prints the JSON Schema of the public payloads |
 """

@@ -1,0 +1,130 @@
+"""Queues of pushes, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from roomcast.chat.model import PushDevice
+from roomcast.chat.notifications.delivery import MAX_SERVICES, MAX_WAITING, Deliveries, Delivery
+from roomcast.chat.ports import Push, PushOutcome
+from support.virtual_time import run_in_virtual_time
+
+
+class Sender:
+    """Answers as scripted: by host, else ``sent``."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[float, str]] = []
+        self.outcomes: dict[str, list[PushOutcome]] = {}
+        self.silent: set[str] = set()
+
+    async def send(self, push: Push) -> PushOutcome:
+        endpoint = push.device.endpoint
+        self.sent.append((asyncio.get_running_loop().time(), endpoint))
+        if endpoint in self.silent:
+            await asyncio.sleep(10)
+            return PushOutcome("failed")
+        outcomes = self.outcomes.get(endpoint, [])
+        return outcomes.pop(0) if outcomes else PushOutcome("sent")
+
+
+class Devices:
+    """Records which devices are deleted."""
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    async def remove_device(self, device_id: str, user_id: str | None) -> None:
+        assert user_id is None
+        self.removed.append(device_id)
+
+
+def delivery(endpoint: str, allowed: Callable[[], Awaitable[bool]] | None = None) -> Delivery:
+    async def always() -> bool:
+        return True
+
+    device = PushDevice(endpoint, "ann", endpoint, "key", "auth")
+    now = asyncio.get_running_loop().time()
+    return Delivery(Push(device, b"{}", "topic", urgent=False, ttl_s=60), allowed or always, now)
+
+
+def open_deliveries() -> tuple[Deliveries, Sender, Devices]:
+    sender, devices = Sender(), Devices()
+    return Deliveries(sender, devices), sender, devices  # type: ignore[arg-type]  # one method of the port is used
+
+
+def test_a_push_is_repeated_with_growing_pauses_and_then_dropped() -> None:
+    async def scenario() -> None:
+        deliveries, sender, devices = open_deliveries()
+        url = "https://push.example/1"
+        sender.outcomes[url] = [PushOutcome("failed")] * 9
+        deliveries.add(delivery(url))
+        await asyncio.sleep(60)
+        assert len(sender.sent) == 4
+        assert sender.sent[-1][0] - sender.sent[0][0] < 26
+        assert (deliveries.counters["failed"], deliveries.counters["repeated"]) == (1, 3)
+        sender.outcomes[url] = [PushOutcome("failed", retry_after_s=40.0)]
+        deliveries.add(delivery(url))
+        await asyncio.sleep(60)
+        assert sender.sent[-1][0] - sender.sent[-2][0] >= 20
+        assert (deliveries.counters["sent"], devices.removed) == (1, [])
+
+    run_in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("result", ["gone", "refused"])
+def test_a_device_that_is_gone_is_deleted_and_a_refused_push_is_not_repeated(result: str) -> None:
+    async def scenario() -> None:
+        deliveries, sender, devices = open_deliveries()
+        sender.outcomes["https://push.example/1"] = [PushOutcome(result)]  # type: ignore[arg-type]
+        deliveries.add(delivery("https://push.example/1"))
+        await asyncio.sleep(60)
+        assert len(sender.sent) == 1
+        assert devices.removed == (["https://push.example/1"] if result == "gone" else [])
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_push_that_waited_is_sent_only_if_it_still_may_be() -> None:
+    async def scenario() -> None:
+        deliveries, sender, _ = open_deliveries()
+        left = False
+
+        async def allowed() -> bool:
+            return not left
+
+        url = "https://push.example/1"
+        sender.outcomes[url] = [PushOutcome("failed", retry_after_s=10.0)] * 2
+        deliveries.add(delivery(url, allowed))
+        await asyncio.sleep(1)
+        left = True
+        await asyncio.sleep(60)
+        assert (len(sender.sent), deliveries.counters["outdated"]) == (1, 1)
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_service_that_does_not_answer_delays_no_other_and_its_queue_is_bounded() -> None:
+    async def scenario() -> None:
+        deliveries, sender, _ = open_deliveries()
+        dead = "https://dead.example/1"
+        sender.silent.add(dead)
+        for _ in range(MAX_WAITING + 10):
+            deliveries.add(delivery(dead))
+        for number in range(20):
+            deliveries.add(delivery(f"https://push.example/{number}"))
+        await asyncio.sleep(0.1)
+        assert deliveries.counters["sent"] == 20
+        assert len([endpoint for _, endpoint in sender.sent if endpoint == dead]) == 4
+        # All waited before the first one was taken.
+        assert deliveries.counters["dropped"] == 10
+        for number in range(MAX_SERVICES + 5):
+            sender.silent.add(f"https://{number}.example/")
+            deliveries.add(delivery(f"https://{number}.example/"))
+        assert deliveries.counters["dropped"] == 10 + 5 + 1
+        await deliveries.close(1.0)
+
+    run_in_virtual_time(scenario())
