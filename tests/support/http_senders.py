@@ -16,12 +16,13 @@ import httpx
 from support.store_load import Tally
 
 
-async def _send(
-    streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], host: str, body: dict[str, str]
+async def send(
+    streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], host: str, body: dict[str, str], headers: str = ""
 ) -> tuple[int, dict[str, object]]:
+    """Send one message on an open connection; status and body of the answer."""
     reader, writer = streams
     content = json.dumps(body).encode()
-    head = f"POST /api/chat/messages HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    head = f"POST /api/chat/messages HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{headers}"
     writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
     answer = (await reader.readuntil(b"\r\n\r\n")).lower()
     _, _, rest = answer.partition(b"content-length: ")
@@ -43,7 +44,7 @@ async def load(urls: list[str], chat: str, *, seconds: float, senders: int) -> T
             key = f"k-{number}-{count}"
             started = time.perf_counter()
             body = {"chatId": chat, "role": "USER", "content": f"text of {key}", "clientMsgId": key, "userId": "ann"}
-            status, answer = await _send(streams, host, body)
+            status, answer = await send(streams, host, body)
             if status == 201:
                 tally.seconds.append(time.perf_counter() - started)
                 tally.acknowledged[key] = int(str(answer["seq"]))
