@@ -132,8 +132,9 @@ class _Run:
         if self._user_id is None:
             why = "a service token names no author" if me.service else "authentication is off"
             raise ValueError(f"{why}: give the bot a user id (user_id, --user), so that it does not answer itself")
-        if self._cursors.empty:
+        if not self._cursors.begun:
             await self._begin_now()
+            self._cursors.begin()
         await self._scan()
         try:
             async with asyncio.TaskGroup() as tasks:

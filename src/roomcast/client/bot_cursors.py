@@ -46,9 +46,14 @@ class BotCursors:
         self._db.close()
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no cursor: the bot has never run."""
-        return self._db.execute("SELECT 1 FROM cursors LIMIT 1").fetchone() is None
+    def begun(self) -> bool:
+        """Whether the bot has run before, perhaps without a chat."""
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return version > 0 or self._db.execute("SELECT 1 FROM cursors LIMIT 1").fetchone() is not None
+
+    def begin(self) -> None:
+        """The bot has run: what comes from now on is handled."""
+        self._db.execute("PRAGMA user_version = 1")
 
     def get(self, chat_id: str) -> Cursor | None:
         """The cursor of a chat; None: no event of it was handled."""

@@ -158,6 +158,20 @@ async def test_a_bot_that_was_away_handles_what_it_missed_once(server: Roomcast,
     assert sorted(found) == sorted(text for word in ("one", "two", "three", "four") for text in (word, f"re: {word}"))
 
 
+async def test_a_bot_that_ran_without_a_chat_handles_the_first_one_that_it_missed(
+    server: Roomcast, tmp_path: Path
+) -> None:
+    async with client(server, "alice") as alice:
+        with BotCursors(tmp_path / "state.db") as cursors:
+            async with running(echo(), client(server, "newcomer"), cursors):
+                pass
+        chat = alice.chat((await alice.create_chat("t", ["newcomer"])).id)
+        await chat.send("while it was away")
+        with BotCursors(tmp_path / "state.db") as cursors:
+            async with running(echo(), client(server, "newcomer"), cursors):
+                assert await contents(chat, 2) == ["while it was away", "re: while it was away"]
+
+
 async def test_a_message_that_is_handled_again_is_answered_once(server: Roomcast) -> None:
     attempts: list[str] = []
     bot = Bot()
