@@ -71,6 +71,7 @@ class Deployment:
         ports = {name: free_port() for name in ("api", "worker", "gateway")}
         env = environment(redis, DATABASE_URL=url, ROOMCAST_RESPONDER="support.faulty_responder:answer")
         env |= {"PYTHONPATH": str(ROOT / "tests"), "ROOMCAST_WORKER": "off", "ROOMCAST_WORKER_TURNS": "1"}
+        env |= {"ROOMCAST_WEBHOOK_NETWORKS": "127.0.0.1", "ROOMCAST_WEBHOOK_GIVE_UP_S": "1"}
         envs = {name: {**env, "ROOMCAST_INTERNAL_PORT": str(port)} for name, port in ports.items()}
         self.api = Roomcast.api(None, env={**envs["api"], "ROOMCAST_MODERATION": "support.passing_hook:review"})
         worker = Roomcast.worker(env=envs["worker"])
@@ -97,7 +98,7 @@ async def test_every_metric_of_dashboard_and_alerts_moves_under_a_real_cause(tmp
         await it.watch.until(lambda: it.watch.read("roomcast_ready") == [0, 0, 0])
         await asyncio.to_thread(it.redis.start)
         await it.watch.until(lambda: it.watch.read("roomcast_ready") == [1, 1, 1])
-        for cause in (clients, refusals, gaps, database, no_api, no_redis, descriptors, shutdown):
+        for cause in (clients, webhooks, refusals, gaps, database, no_api, no_redis, descriptors, shutdown):
             await cause(it)
         watch = it.watch
     expressions = [*(rule["expr"] for rule in alerts()), *dashboard_expressions(), *MORE]
@@ -138,6 +139,15 @@ async def clients(it: Deployment) -> None:
     await watch.until(lambda: watch.fell("roomcast_connections", transport="websocket"))
     # The delay is measured with one clock here, so more than these seconds would be an error of unit or time zone.
     assert 0 < sum(watch.read("roomcast_delivery_delay_seconds_sum")) < 10
+
+
+async def webhooks(it: Deployment) -> None:
+    """A webhook whose receiver does not exist."""
+    async with aiohttp.ClientSession(it.api.api_url) as session:
+        created = await (await session.post("/api/webhooks", json={"url": f"http://127.0.0.1:{free_port()}"})).json()
+        await send(it.api.api_url, "team", "nobody receives this")
+        await it.watch.until(lambda: it.watch.rose("roomcast_webhook_attempts_total", outcome="dead"))
+        await session.delete(f"/api/webhooks/{created['id']}")
 
 
 async def refusals(it: Deployment) -> None:
