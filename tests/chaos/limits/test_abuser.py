@@ -81,13 +81,16 @@ async def test_one_abuser_beside_two_hundred_users(tmp_path: Path) -> None:
                 body = {"id": f"chat-{user}", "members": [user]}
                 assert (await backend.post("/api/chats", json=body)).status_code == 201
         pause_s = 60 / (100 * LIMIT)
+        began = time.perf_counter()
         phases = [await load.phase(abuser) for abuser in (None, pause_s) * 3]  # in turn
     for median, p99, refused in phases:
         print(f"others: median {median:.1f} ms, p99 {p99:.1f} ms; abuser {dict(refused)}")  # noqa: T201 - figures
     print(load_now())  # noqa: T201 - figures
-    for _, _, refused in phases[1::2]:
-        assert refused[429] > 10 * refused[201], refused
-        assert set(refused) <= {201, 429}, refused
-    # The least disturbed of the phases: other programs of the machine delay requests, too.
-    quiet, abused = (min(p99 for _, p99, _ in phases[start::2]) for start in (0, 1))
-    assert abused < 1.5 * quiet + 5, (quiet, abused)
+    answers = sum((refused for _, _, refused in phases), Counter[int]())
+    assert set(answers) == {201, 429}, answers
+    assert answers[429] > answers[201]
+    assert answers[201] <= LIMIT * (1 + (time.perf_counter() - began) / 60)
+    quiet = [p99 for _, p99, _ in phases[::2]]
+    if max(quiet) > 1.5 * min(quiet):
+        pytest.skip(f"the machine is too busy to compare: p99 without the abuser is {quiet} ms")
+    assert min(p99 for _, p99, _ in phases[1::2]) < 1.5 * min(quiet)
