@@ -29,6 +29,7 @@ from roomcast.chat.commands import (
     OpenDirect,
     Pin,
     React,
+    ResolveReport,
     RevokeInvite,
 )
 from roomcast.chat.errors import (
@@ -114,6 +115,7 @@ async def _command(store: Store, right: Right, user: str) -> Command[Any]:
         Right.CHANGE_AI: ChangeAi("c", ChatAi(answers="never"), START, user),
         Right.RENAME_CHAT: ChangeChat("c", START, title="new", renames=True, member=user),
         Right.ARCHIVE_CHAT: ChangeChat("c", START, archived=True, member=user),
+        Right.HANDLE_REPORTS: ResolveReport("c", message_id, "bob", START, user),
         Right.CHANGE_RETENTION: ChangeChat("c", START, retention_days=9, retains=True, member=user),
         Right.DELETE_CHAT: DeleteChat("c", START, user),
     }

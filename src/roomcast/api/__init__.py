@@ -19,6 +19,7 @@ histogram.
 | ``sign_in_routes`` | sign-in by OpenID Connect, the session of a browser |
 | ``audit_routes`` | the audit log |
 | ``personal_routes`` | the endpoints that export and erase the data of a user |
+| ``report_routes`` | the endpoints that report messages, and list and close reports |
 | ``session_routes`` | the caller, sign-out |
 | ``turn_routes`` | the endpoints of AI answers |
 | ``file_routes`` | upload, links and download of files |

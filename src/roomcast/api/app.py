@@ -37,6 +37,7 @@ from roomcast.api.page import StaticPage
 from roomcast.api.personal_routes import personal_router
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response, rate_problem
 from roomcast.api.read_routes import read_router
+from roomcast.api.report_routes import report_router
 from roomcast.api.routes import router as public_router
 from roomcast.api.search_routes import search_router
 from roomcast.api.services import ApiServices
@@ -245,6 +246,7 @@ def create_api(services: ApiServices, options: ApiOptions | None = None) -> Fast
         audit_router,
         webhook_router,
         personal_router,
+        report_router,
     )
     app = _application(services, options, *own, *sign_in, *dialects, public=True)
     app.state.streams = OpenStreams()

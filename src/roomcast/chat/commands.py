@@ -534,6 +534,51 @@ class ForgetUser(Command[tuple[StoredEvent, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class Report(Command[None]):
+    """A user reports a message to the moderators of its chat; a repeat replaces the reason and the note.
+
+    Attributes:
+        member: As in `NewMessage`.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        MessageNotFound: the chat has no such message, or it is deleted.
+        TooManyEntries: the chat has `MAX_REPORTS` open reports.
+    """
+
+    chat_id: str
+    message_id: str
+    reporter_id: str
+    reason: str
+    note: str
+    at: datetime
+    member: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveReport(Command[None]):
+    """A report is handled, whatever was done. It need not exist.
+
+    Attributes:
+        member: The user that must have the right to do it at the commit; None skips the check.
+
+    Raises:
+        ChatNotFound: the chat does not exist.
+        NotAMember: ``member`` is not a member of the chat.
+        RightMissing: the role of ``member`` does not permit it.
+    """
+
+    chat_id: str
+    message_id: str
+    reporter_id: str
+    at: datetime
+    member: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class React(Command[Committed | None]):
     """A user adds a reaction to a message, or takes it back. Returns None if that changes nothing.
 
@@ -740,6 +785,7 @@ class ForgetFile(Command[None]):
 #: Limits of the lists of a chat.
 MAX_BANS = 1_000
 MAX_INVITES = 100
+MAX_REPORTS = 1_000
 #: Limits of the marks, which pages of messages carry.
 MAX_EMOJI = 20
 MAX_REACTIONS = 500

@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from roomcast.chat.commands import AcceptInvite, Ban, ChangeMember, NewInvite, RevokeInvite
+from roomcast.chat.commands import AcceptInvite, Ban, ChangeMember, NewInvite, RevokeInvite, Report, ResolveReport
 from roomcast.chat.errors import ChatNotFound, InviteNotFound, NotAllowed, NotAMember, RightMissing, TooManyEntries
-from roomcast.chat.model import Caller, Committed, StoredBan, StoredChat, StoredInvite
+from roomcast.chat.model import Caller, Committed, StoredBan, StoredChat, StoredInvite, StoredReport
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.publishing import Publishing
 from roomcast.chat.rights import Right, permits
 from roomcast.contract.events import MemberRole
-from roomcast.contract.rest import CreateInvite, UpdateMember
+from roomcast.contract.rest import CreateInvite, ReportMessage, UpdateMember
 from roomcast.contract.tenants import tenant_of
 
 _R = TypeVar("_R")
@@ -92,6 +92,43 @@ class Managing:
         await self._check_role(caller, chat_id, Right.BAN)
         now = self._clock.now()
         return [ban for ban in await self._store.bans(chat_id) if ban.until is None or ban.until > now]
+
+    async def report(
+        self,
+        caller: Caller,
+        chat_id: str,
+        message_id: str,
+        command: ReportMessage,
+        acting: str | None,
+        trace: str | None = None,
+    ) -> None:
+        """Report a message to the moderators; a repeat replaces the reason and the note.
+
+        Raises:
+            NotAllowed: no user is given.
+            MessageNotFound: the chat has no such message.
+            TooManyEntries: the chat has too many open reports.
+        """
+        member = caller.restricted_user_id
+        reporter = member or acting
+        if reporter is None:
+            raise NotAllowed("give the user that reports the message in userId")
+        now = self._clock.now()
+        new = Report(chat_id, message_id, reporter, command.reason, command.note, now, member, trace)
+        await self._commit(chat_id, self._store.commit(new))
+
+    async def reports(self, caller: Caller, chat_id: str) -> Sequence[StoredReport]:
+        """The open reports, the oldest first."""
+        await self._check_role(caller, chat_id, Right.HANDLE_REPORTS)
+        return await self._store.reports(chat_id)
+
+    async def close_report(
+        self, caller: Caller, chat_id: str, message_id: str, reporter_id: str, trace: str | None = None
+    ) -> None:
+        """Close a report, whatever was done about it; it need not exist."""
+        member = caller.restricted_user_id
+        command = ResolveReport(chat_id, message_id, reporter_id, self._clock.now(), member, trace)
+        await self._commit(chat_id, self._store.commit(command))
 
     async def invite(self, caller: Caller, chat_id: str, command: CreateInvite) -> tuple[StoredInvite, str]:
         """Create a link, and return it with its token, which is not stored.

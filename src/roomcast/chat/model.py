@@ -236,6 +236,8 @@ class AuditAction(StrEnum):
     CHAT_DELETED = "chat.deleted"
     RETENTION_CHANGED = "chat.retention-changed"
     AI_CHANGED = "chat.ai-changed"
+    REPORTED = "message.reported"
+    REPORT_CLOSED = "message.report-closed"
     #: Of no chat, also the next.
     SESSIONS_ENDED = "user.sessions-ended"
     USER_ERASED = "user.erased"
@@ -289,6 +291,17 @@ class StoredBan:
     actor_id: str | None
     banned_at: datetime
     until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """An open report of a message; see `commands.Report`."""
+
+    message_id: str
+    reporter_id: str
+    reason: str
+    note: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

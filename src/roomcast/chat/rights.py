@@ -34,6 +34,7 @@ class Right(StrEnum):
     CHANGE_AI = "change how the chat answers"
     RENAME_CHAT = "rename the chat"
     ARCHIVE_CHAT = "archive the chat"
+    HANDLE_REPORTS = "handle reports"
     CHANGE_RETENTION = "change how long the chat keeps messages"
     DELETE_CHAT = "delete the chat"
 
@@ -59,6 +60,7 @@ RIGHTS: Final[Mapping[Right, frozenset[MemberRole]]] = {
     Right.CHANGE_AI: _MEMBERS,
     Right.RENAME_CHAT: _MODERATORS,
     Right.ARCHIVE_CHAT: _OWNERS,
+    Right.HANDLE_REPORTS: _MODERATORS,
     Right.CHANGE_RETENTION: _OWNERS,
     Right.DELETE_CHAT: _OWNERS,
 }

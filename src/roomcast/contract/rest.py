@@ -9,6 +9,7 @@ import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, StringConstraints
 
 from roomcast.contract.events import LastMessage, MemberRole, Message, Role
 from roomcast.contract.model import Input, Output
@@ -736,6 +737,36 @@ class LogOut(Input):
     """
 
     everywhere: bool = False
+
+
+ReportReason = Literal["spam", "abuse", "illegal", "other"]
+
+
+class ReportMessage(Input):
+    """The body of ``PUT /api/chats/{id}/messages/{messageId}/report``.
+
+    Attributes:
+        note: What the reporter says about it.
+    """
+
+    reason: ReportReason
+    note: Annotated[str, StringConstraints(strict=True, max_length=1_000, pattern=r"^[^\u0000]*$")] = ""
+
+
+class Report(Output):
+    """An open report of a message."""
+
+    message_id: MessageId
+    user_id: UserId
+    reason: str
+    note: str
+    time: Timestamp
+
+
+class ReportList(Output):
+    """The response of ``GET /api/chats/{id}/reports``: the oldest first."""
+
+    reports: list[Report]
 
 
 class Erasure(Output):

@@ -45,6 +45,7 @@ from roomcast.chat.model import (
     StoredInvite,
     StoredMember,
     StoredMessage,
+    StoredReport,
 )
 from roomcast.chat.ports import Tracer
 from roomcast.chat.rights import silent_until
@@ -84,6 +85,7 @@ from roomcast.store.tables import (
     outbox,
     pins,
     reads,
+    reports,
 )
 from roomcast.store.writer import Writer, WriterOptions
 
@@ -466,6 +468,14 @@ class SqlChatStore(Writer):
         """See the port."""
         rows = await self._database.fetch(select(bans).where(bans.c.chat_id == chat_id).order_by(bans.c.user_id))
         return [StoredBan(row.user_id, row.actor_id, from_ms(row.banned_at), maybe_time(row.until)) for row in rows]
+
+    async def reports(self, chat_id: str) -> Sequence[StoredReport]:
+        """See the port."""
+        query = select(reports).where(reports.c.chat_id == chat_id).order_by(reports.c.created_at)
+        return [
+            StoredReport(row.message_id, row.reporter_id, row.reason, row.note, from_ms(row.created_at))
+            for row in await self._database.fetch(query)
+        ]
 
     async def invites(self, chat_id: str) -> Sequence[StoredInvite]:
         """See the port."""

@@ -58,6 +58,7 @@ from roomcast.store.tables import (
     reactions,
     reads,
     restrictions,
+    reports,
     search_entries,
     turns,
 )
@@ -458,6 +459,7 @@ _OF_CHAT: Final = [
         mentions,
         search_entries,
         notification_settings,
+        reports,
     )
 ]
 _UNSENT: Final = delete(outbox).where(outbox.c.chat_id == bindparam("chat"), outbox.c.seq <= bindparam("head"))

@@ -526,6 +526,20 @@ turns: Final = Table(
     info=NOT_PERSONAL,
 )
 
+# The open reports of messages.
+reports: Final = Table(
+    "reports",
+    METADATA,
+    Column("chat_id", _ID, ForeignKey("chats.id"), primary_key=True),
+    Column("message_id", _ID, primary_key=True),
+    Column("reporter_id", _ID, primary_key=True),
+    # A `contract.rest.ReportReason`.
+    Column("reason", String(16), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    info=personal(reporter_id=Erase.ROW),
+)
+
 # What users and tenants have used of their quotas in a window; see `chat.quotas`.
 ai_usage: Final = Table(
     "ai_usage",

@@ -47,6 +47,8 @@ from roomcast.chat.commands import (
     Pin,
     React,
     ReserveFile,
+    Report,
+    ResolveReport,
     RevokeInvite,
     SetNotificationDefault,
     SetNotifications,
@@ -113,6 +115,9 @@ async def exercise_reads(store: Store, message_id: str) -> None:
     await store.chats.pinned("c")
     await store.chats.replies("c", message_id, 10)
     assert await store.chats.is_sent("c", "k")
+    await store.chats.commit(Report("c", message_id, "ann", "spam", "", START, "ann"))
+    await store.chats.reports("c")
+    await store.chats.commit(ResolveReport("c", message_id, "ann", START, "ann"))
     for chat_id, actor_id in ((None, None), ("c", None), (None, "ann")):
         await store.chats.acts(9, 9, chat_id, actor_id)
 
@@ -463,6 +468,8 @@ POPULATE = """
         SELECT 'f' || n, 'chat-' || (n % 2000 + 1), 'user-' || n % 50, 'a', 'text/plain', 1,
             CASE WHEN n % 3 = 0 THEN n * 1000000000000 END
         FROM generate_series(1, 6000) n;
+    INSERT INTO reports (chat_id, message_id, reporter_id, reason, note, created_at)
+        SELECT chat_id, id, 'user-1', 'spam', '', 0 FROM messages WHERE id LIKE chat_id || '-%';
     INSERT INTO ai_usage (subject, started_at, turns, tokens)
         SELECT 'user-' || n, 0, 1, 1 FROM generate_series(1, 5000) n;
     INSERT INTO additions (actor_id, user_id, full_at)

@@ -30,6 +30,7 @@ from roomcast.chat.model import (
     StoredInvite,
     StoredMember,
     StoredMessage,
+    StoredReport,
     StoredTurn,
     Turn,
     TurnClaim,
@@ -174,6 +175,9 @@ class ChatStore(Writes, Protocol):
 
     async def bans(self, chat_id: str) -> Sequence[StoredBan]:
         """The bans of a chat, ascending by user id."""
+
+    async def reports(self, chat_id: str) -> Sequence[StoredReport]:
+        """The open reports of a chat, the oldest first."""
 
     async def invites(self, chat_id: str) -> Sequence[StoredInvite]:
         """The invite links of a chat, ascending by id."""

@@ -19,6 +19,7 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``members`` | memberships, roles, mutes, bans, and the allowances for additions |
 | ``invites`` | invite links |
 | ``quotas`` | quotas of AI answers |
+| ``reports`` | reports of messages |
 | ``rights`` | what a member may do, checked in the transaction |
 | ``files`` | uploads, and the files of messages |
 | ``turns``, ``turn_commands`` | AI turns: their states; their commands |

@@ -36,6 +36,8 @@ from roomcast.chat.commands import (
     Pin,
     React,
     ReserveFile,
+    Report,
+    ResolveReport,
     RevokeInvite,
     SetNotificationDefault,
     SetNotifications,
@@ -54,6 +56,7 @@ from roomcast.store.rules import (
     messages,
     notifications,
     reads,
+    reports,
     turn_commands,
 )
 from roomcast.store.rules.work import Rule
@@ -78,6 +81,8 @@ RULES: Final[Mapping[type[Command[Any]], Rule]] = {
     ForgetUser: Rule(forgetting.needs, forgetting.forget, forgetting.follow),
     React: Rule(marks.needs, marks.react, marks.follow),
     Pin: Rule(marks.needs, marks.pin, marks.follow),
+    Report: Rule(reports.needs, reports.report),
+    ResolveReport: Rule(reports.needs_resolve, reports.resolve),
     MarkRead: Rule(reads.needs, reads.mark, reads.follow),
     SetNotifications: Rule(notifications.needs, notifications.change),
     SetNotificationDefault: Rule(chats.needs_nothing, notifications.change_default),

@@ -154,6 +154,9 @@ export interface Contract {
   RefreshAuth: RefreshAuth;
   RefreshAuthAck: RefreshAuthAck;
   RenameChat: RenameChat;
+  Report: Report;
+  ReportList: ReportList;
+  ReportMessage: ReportMessage;
   ResumeAnswer: ResumeAnswer;
   ResumeAnswerAck: ResumeAnswerAck;
   Resync: Resync;
@@ -1354,6 +1357,32 @@ export interface ReadCursors {
  */
 export interface RenameChat {
   title: string | null;
+}
+/**
+ * An open report of a message.
+ */
+export interface Report {
+  messageId: string;
+  userId: string;
+  reason: string;
+  note: string;
+  time: string;
+}
+/**
+ * The response of ``GET /api/chats/{id}/reports``: the oldest first.
+ */
+export interface ReportList {
+  reports: Report[];
+}
+/**
+ * The body of ``PUT /api/chats/{id}/messages/{messageId}/report``.
+ *
+ * Attributes:
+ *     note: What the reporter says about it.
+ */
+export interface ReportMessage {
+  reason: 'spam' | 'abuse' | 'illegal' | 'other';
+  note?: string;
 }
 /**
  * ``resync``: the gateway could not emit some events of the chat.
