@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
-from roomcast.chat.commands import AcceptInvite, Ban, ChangeMember, NewInvite, RevokeInvite, Report, ResolveReport
+from roomcast.chat.commands import AcceptInvite, Ban, ChangeMember, NewInvite, Report, ResolveReport, RevokeInvite
 from roomcast.chat.errors import ChatNotFound, InviteNotFound, NotAllowed, NotAMember, RightMissing, TooManyEntries
 from roomcast.chat.model import Caller, Committed, StoredBan, StoredChat, StoredInvite, StoredReport
 from roomcast.chat.ports import ChatStore, Clock, SystemClock

@@ -9,7 +9,6 @@ import json
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
-from pydantic import AfterValidator, Field, StringConstraints
 
 from roomcast.contract.events import LastMessage, MemberRole, Message, Role
 from roomcast.contract.model import Input, Output

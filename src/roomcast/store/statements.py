@@ -57,8 +57,8 @@ from roomcast.store.tables import (
     pins,
     reactions,
     reads,
-    restrictions,
     reports,
+    restrictions,
     search_entries,
     turns,
 )
