@@ -559,7 +559,7 @@ def _push(environ: Mapping[str, str]) -> PushOptions:
         try:
             Vapid(key, subject)
         except ValueError as error:
-            problem = f"is invalid: {error}; create one with `roomcast vapid-key`"
+            problem = f"is invalid: {error}; create one with `roomcast vapid`"
             raise SettingsError("ROOMCAST_VAPID_KEY", problem) from None
     if subject is not None and not subject.startswith(("mailto:", "https://")):
         raise SettingsError("ROOMCAST_VAPID_SUBJECT", f"is {subject!r}; expected mailto:ADDRESS or an https:// URL")

@@ -555,6 +555,7 @@ def test_secrets_are_read_from_files_without_their_last_newline(tmp_path) -> Non
         "ROOMCAST_HTTP_TOKEN": "http",
         "ROOMCAST_MODERATION_SECRET": "whsec_" + "a" * 32,
         "ROOMCAST_TOKEN": "token",
+        "ROOMCAST_VAPID_KEY": "A" * 42 + "E",
     }
     plain = {
         "OPENAI_MODEL": "m",

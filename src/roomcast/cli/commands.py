@@ -325,7 +325,7 @@ def token(
 
 
 @app.command()
-def vapid_key() -> None:
+def vapid() -> None:
     """Create a private key for pushes to browsers, and print it: the value of ROOMCAST_VAPID_KEY."""
     from roomcast.push.vapid import new_key
 

@@ -50,6 +50,6 @@ def test_a_key_of_the_settings_is_checked() -> None:
 
 
 def test_the_command_prints_a_key() -> None:
-    printed = run_roomcast("vapid-key").stdout.strip()
+    printed = run_roomcast("vapid").stdout.strip()
     assert json.dumps(printed)
     Vapid(printed, None)

@@ -8,7 +8,7 @@ import { openChat } from '../routing/route.ts';
 import type { DeviceState } from './device.ts';
 
 /** Whether the new messages of a chat notify the user. */
-export function notifies(before: ChatSummary | undefined, now: ChatSummary): boolean {
+function notifies(before: ChatSummary | undefined, now: ChatSummary): boolean {
   if (before === undefined || now.unread <= before.unread) return false;
   if (now.notify === 'mentions') return now.direct !== null || now.mentions > before.mentions;
   return now.notify === 'all';
