@@ -249,7 +249,7 @@ class Chat(Output):
         ai: How it answers.
         archived: Whether the chat is read-only and out of the default list. Left out if not.
         direct: The two users of a direct chat. Left out if it is none.
-        retention_days: After how many days messages are deleted; 0: never; null: as the deployment says.
+        retention_days: After how many days messages are deleted; 0: never. Left out if the deployment says it.
         preview: The first 120 characters of the newest message; null if it has no messages.
         unread: The user's unread messages, at most 999; null if the request names no user.
         mentions: Those that mention the user, counted alike.
@@ -271,6 +271,7 @@ class Chat(Output):
     mentions: int | None = None
     notify: NotifyLevel = Field(default="all", exclude_if=lambda value: value == "all")
     retention_days: int | None = None
+    retention_days: int | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class ChatPage(Output):

@@ -482,7 +482,7 @@ export interface ChangeRetention {
  *     ai: How it answers.
  *     archived: Whether the chat is read-only and out of the default list. Left out if not.
  *     direct: The two users of a direct chat. Left out if it is none.
- *     retention_days: After how many days messages are deleted; 0: never; null: as the deployment says.
+ *     retention_days: After how many days messages are deleted; 0: never. Left out if the deployment says it.
  *     preview: The first 120 characters of the newest message; null if it has no messages.
  *     unread: The user's unread messages, at most 999; null if the request names no user.
  *     mentions: Those that mention the user, counted alike.
@@ -504,6 +504,7 @@ export interface Chat {
   mentions: number | null;
   notify?: 'all' | 'mentions' | 'none';
   retentionDays: number | null;
+  retentionDays?: number | null;
 }
 /**
  * The newest message of a chat; it determines whether the chat is unread for a user.
