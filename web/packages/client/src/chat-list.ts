@@ -307,17 +307,17 @@ export class ChatList {
       const page = await this.#api.listChats({ limit: PAGE_SIZE, userId: this.#userId() });
       if (generation !== this.#generation) return;
       this.#failures = 0;
-      // Kept are chats of later pages, unless the first page is now the only page, and changes since the request.
-      // Others that the page does not have were deleted or archived, or the user is no member any more.
+      // Kept are chats of later pages, unless the first page is now the only page, changes since the request, and
+      // archived chats, such as an open one, which are on no page. Others that the page does not have were deleted or
+      // archived, or the user is no member any more.
       const { status, chats } = this.#snapshot.value;
-      const last = page.chats.at(-1);
+      const last = page.nextCursor === null || status !== 'ready' ? undefined : page.chats.at(-1);
       const included = new Set([...this.#included].map(({ chatId }) => chatId));
       const isLater = (chat: ChatSummary) => last !== undefined && isBelow(chat, this.#toSummary(last));
-      const rest =
-        page.nextCursor === null || status !== 'ready'
-          ? []
-          : chats.filter((chat) => isLater(chat) || !asked.has(chat) || included.has(chat.id));
-      if (rest.length <= PAGE_SIZE) this.#nextCursor = page.nextCursor;
+      const later = chats.filter((chat) => !chat.archived && isLater(chat));
+      const changed = (chat: ChatSummary) => last !== undefined && (!asked.has(chat) || included.has(chat.id));
+      const rest = chats.filter((chat) => chat.archived || isLater(chat) || changed(chat));
+      if (later.length === 0) this.#nextCursor = page.nextCursor;
       this.#add(
         page.chats.map(this.#toSummary),
         { status: 'ready', error: null, hasMore: this.#nextCursor !== null },
@@ -341,14 +341,18 @@ export class ChatList {
 
   async #readIncluded(): Promise<void> {
     const generation = this.#generation;
+    if (this.#snapshot.value.status !== 'ready') return;
     for (const entry of this.#included) {
-      // Without a next page, the list is complete.
-      if (this.#nextCursor === null) return;
       if (this.#snapshot.value.chats.some((chat) => chat.id === entry.chatId)) continue;
       try {
-        const chat = this.#toSummary(await this.#api.getChat(entry.chatId, this.#userId()));
+        // Without a next page, the list has all chats that are not archived. Others need not exist.
+        const chat =
+          this.#nextCursor === null
+            ? (await this.listArchived()).find(({ id }) => id === entry.chatId)
+            : this.#toSummary(await this.#api.getChat(entry.chatId, this.#userId()));
         if (generation !== this.#generation) return;
-        this.#add([chat]);
+        if (chat) this.#add([chat]);
+        else this.#included.delete(entry);
       } catch (caught) {
         if (generation !== this.#generation) return;
         const error = toRoomcastError(caught);

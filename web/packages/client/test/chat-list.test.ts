@@ -121,6 +121,29 @@ describe('the chat list', () => {
     expect(ids()).toEqual(['a', 'b', 'c', 'd', 'e']);
   });
 
+  test('includes an archived chat, which is on no page, and keeps it', async () => {
+    const { server, chats } = setUp([chat('a', 9)]);
+    onTestFinished(chats.subscribe(() => undefined));
+    const working = server.intercept;
+    server.intercept = (method, url, body) =>
+      url.searchParams.get('archived') === 'true'
+        ? json({ chats: [{ ...chat('old', 1), archived: true }], nextCursor: null })
+        : working(method, url, body);
+    chats.include('old');
+    chats.include('missing');
+    await server.clock.advance(1);
+    const shown = () => chats.getSnapshot().chats.map(({ id, archived }) => [id, archived]);
+    for (let refreshes = 0; refreshes < 2; refreshes++) {
+      expect(shown()).toEqual([
+        ['a', false],
+        ['old', true],
+      ]);
+      await chats.refresh();
+    }
+    // Asked once for each: the archived one is known now, and the missing one is nowhere.
+    expect(server.requests.filter(({ path }) => path.includes('archived=true'))).toHaveLength(2);
+  });
+
   test('tries to include a chat until the server answers', async () => {
     const { server, chats, ids } = setUp([chat('a', 9), chat('b', 8), chat('c', 7)]);
     onTestFinished(chats.subscribe(() => undefined));
