@@ -48,7 +48,8 @@ async def test_two_people_and_the_ai_use_every_feature(
 ) -> None:
     env = {"ROOMCAST_SECRET": SECRET}
     with Roomcast.up(tmp_path / "data", env=env) as server:
-        options = {**hand.context, "locale": locale, "color_scheme": color_scheme}
+        # Without transitions: colours between two states have less contrast.
+        options = {**hand.context, "locale": locale, "color_scheme": color_scheme, "reduced_motion": "reduce"}
         async with open_tab(browser, server.api_url, **options) as ann, open_tab(browser, server.api_url) as bob:
             ann.page.on("dialog", lambda dialog: dialog.accept())
             await assert_accessible(ann.page)

@@ -34,4 +34,4 @@ async def assert_accessible(page: Page) -> None:
         ".map((a) => a.finished.catch(() => {})))"
     )
     violations = await page.evaluate(_RUN)
-    assert violations == []
+    assert violations == [], "\n".join(violations)
