@@ -33,7 +33,7 @@ def test_the_models_that_the_sdk_uses_are_defined() -> None:
         "ServerToClientEvents",
         "ClientToServerEvents",
     }
-    left_out = {"replyTo", "deleted", "reactions", "pinned"}
+    left_out = {"replyTo", "deleted", "reactions", "pinned", "attachments"}
     assert set(defs["Message"]["required"]) == set(defs["Message"]["properties"]) - left_out
     assert set(defs["SendMessage"]["required"]) == {"chatId", "role", "content"}
     assert "reset" not in defs["JoinChatAck"]["required"]
