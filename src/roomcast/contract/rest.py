@@ -270,7 +270,6 @@ class Chat(Output):
     unread: int | None = None
     mentions: int | None = None
     notify: NotifyLevel = Field(default="all", exclude_if=lambda value: value == "all")
-    retention_days: int | None = None
     retention_days: int | None = Field(default=None, exclude_if=lambda value: value is None)
 
 

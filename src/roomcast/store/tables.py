@@ -302,7 +302,7 @@ push_devices: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     # Finds the devices of a user.
     Index("ix_push_devices_user", "user_id", "created_at"),
-    info=personal(user_id=Erase.ROW),
+    info=personal(user_id=Erase.ROW, exported=False),
 )
 
 # One row: up to where the events of all chats have been pushed; see `feed`.

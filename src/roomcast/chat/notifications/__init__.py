@@ -1,6 +1,6 @@
 """Notifications of users: what notifies them, their devices, and pushes to these.
 
-May import: chat.commands, chat.errors, chat.model, chat.ports, chat.read_state, contract, backoff.
+May import: chat.commands, chat.errors, chat.model, chat.ports, chat.read_state, contract, outgoing.addresses, backoff.
 
 | module | what |
 |---|---|

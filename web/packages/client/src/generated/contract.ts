@@ -503,7 +503,6 @@ export interface Chat {
   unread: number | null;
   mentions: number | null;
   notify?: 'all' | 'mentions' | 'none';
-  retentionDays: number | null;
   retentionDays?: number | null;
 }
 /**
