@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_every_variable_is_read() -> None:
         4,
     )
     assert (settings.gateway_port, settings.api_port) == (4001, 4000)
-    assert (settings.webhook_networks, settings.webhook_give_up_s) == (("10.0.0.0/8", "::1"), 0)
+    assert (settings.webhook_networks, settings.webhook_give_up_s) == ((ip_network("10.0.0.0/8"), ip_network("::1")), 0)
     assert settings.allowed_origins == ("http://localhost:3000", "https://chat.example")
     assert (settings.api_url, settings.gateway_url) == ("http://api:3000", "https://chat.example")
     assert settings.auth is not None
