@@ -17,6 +17,12 @@ _RUN: Final = """async () => (await axe.run()).violations.flatMap(({ id, nodes }
     .filter(({ target }) => id !== 'heading-order' || !document.querySelector(target[0])?.closest('.markdown'))
     .map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary}`))"""
 
+_SETTLED: Final = """async () => {
+    for (let frames = 0; frames < 3; frames++) await new Promise((next) => requestAnimationFrame(next));
+    const once = document.getAnimations().filter(({ effect }) => effect.getTiming().iterations === 1);
+    await Promise.allSettled(once.map(({ finished }) => finished));
+}"""
+
 
 @cache
 def _source() -> str:
@@ -28,10 +34,7 @@ async def assert_accessible(page: Page) -> None:
     if not await page.evaluate("typeof axe === 'object'"):
         # Evaluated, since the Content Security Policy of the page admits no other script.
         await page.evaluate(_source())
-    # Elements that are fading in have less contrast.
-    await page.evaluate(
-        "Promise.all(document.getAnimations().filter((a) => a.effect.getTiming().iterations === 1)"
-        ".map((a) => a.finished.catch(() => {})))"
-    )
+    # The last change is drawn, and elements that were fading in have their contrast.
+    await page.evaluate(_SETTLED)
     violations = await page.evaluate(_RUN)
     assert violations == [], "\n".join(violations)
