@@ -1,5 +1,5 @@
 /** Typed REST API. Every call rejects with a `NetworkError`, a `ProblemError` or a `TokenError`. */
-import { apiBase } from './addresses.ts';
+import { apiBase } from './connection/addresses.ts';
 import { messageOf, NetworkError, ProblemError, TokenError } from './errors.ts';
 import { upload, type UploadOptions } from './files.ts';
 import type {
@@ -32,8 +32,8 @@ import type {
   Turn,
   UpdateMember,
 } from './generated/contract.ts';
-import type { Runtime } from './runtime.ts';
-import { withTimeLimit } from './time-limit.ts';
+import type { Runtime } from './platform/runtime.ts';
+import { withTimeLimit } from './platform/time-limit.ts';
 import type { NotifyLevel } from './types.ts';
 
 /** Without these time limits, a request or a `getToken` without an outcome would block the outbox. */

@@ -3,10 +3,10 @@
  *
  * Source: guide, Step 2.3 and 2.5.
  */
-import { checkUrls, findGateway, type SocketAddress } from './addresses.ts';
+import { checkUrls, findGateway, type SocketAddress } from './connection/addresses.ts';
 import { type ApiOptions, RoomcastApi, type TokenSource } from './api.ts';
-import { ChatList } from './chat-list.ts';
-import { Connection, type ConnectionSnapshot } from './connection.ts';
+import { ChatList } from './chat/chat-list.ts';
+import { Connection, type ConnectionSnapshot } from './connection/connection.ts';
 import { NotConnectedError } from './errors.ts';
 import type {
   AiChunk,
@@ -18,9 +18,9 @@ import type {
   Resync,
   Typing,
 } from './generated/contract.ts';
-import { Emitter } from './observable.ts';
-import { type GatewaySocketOptions, platformRuntime, type Runtime } from './runtime.ts';
-import { ChatSession } from './session.ts';
+import { Emitter } from './platform/observable.ts';
+import { type GatewaySocketOptions, platformRuntime, type Runtime } from './platform/runtime.ts';
+import { ChatSession } from './chat/session.ts';
 import {
   type ChatEntry,
   type ChatMessage,
@@ -29,7 +29,7 @@ import {
   reviveMessage,
   type WebSocketEvents,
 } from './types.ts';
-import { type KeyValueStorage, UnsentStore } from './unsent-store.ts';
+import { type KeyValueStorage, UnsentStore } from './chat/unsent-store.ts';
 
 /** Number of unused chats whose messages are kept, so that they appear at once when the chat is opened again. */
 const MAX_IDLE_CHATS = 20;

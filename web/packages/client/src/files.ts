@@ -2,7 +2,7 @@
 import type { RoomcastApi } from './api.ts';
 import { NetworkError, ProblemError } from './errors.ts';
 import type { Attachment } from './generated/contract.ts';
-import type { Clock } from './runtime.ts';
+import type { Clock } from './platform/runtime.ts';
 
 /** Links of one request; the server's limit. */
 const MAX_LINKS = 50;

@@ -4,9 +4,9 @@
  * Independent of any framework; `@roomcast/react` adds hooks.
  */
 export { RoomcastApi, type TokenSource } from './api.ts';
-export { ChatList, type ChatListSnapshot, INITIAL_CHAT_LIST } from './chat-list.ts';
+export { ChatList, type ChatListSnapshot, INITIAL_CHAT_LIST } from './chat/chat-list.ts';
 export { type ClientOptions, createClient, websocket, WebSocketClient, websocketClient } from './client.ts';
-export { type ConnectionSnapshot, INITIAL_CONNECTION } from './connection.ts';
+export { type ConnectionSnapshot, INITIAL_CONNECTION } from './connection/connection.ts';
 export {
   AckTimeoutError,
   ConnectionAbortedError,
@@ -20,10 +20,10 @@ export {
 export type { UploadOptions } from './files.ts';
 export type { Attachment, Config, SearchHit, SearchPage } from './generated/contract.ts';
 export type * as contract from './generated/contract.ts';
-export { INITIAL_MEMBERS, type MembersSnapshot } from './members.ts';
-export { INITIAL_PRESENCE, type PresenceSnapshot } from './participants.ts';
-export type { Clock, GatewaySocket, GatewaySocketOptions, Runtime } from './runtime.ts';
-export { type ChatSession, type ChatSnapshot, INITIAL_CHAT } from './session.ts';
+export { INITIAL_MEMBERS, type MembersSnapshot } from './chat/members.ts';
+export { INITIAL_PRESENCE, type PresenceSnapshot } from './chat/participants.ts';
+export type { Clock, GatewaySocket, GatewaySocketOptions, Runtime } from './platform/runtime.ts';
+export { type ChatSession, type ChatSnapshot, INITIAL_CHAT } from './chat/session.ts';
 export {
   type ChatEntry,
   type ChatMessage,
@@ -37,4 +37,4 @@ export {
   type WebSocketEmitEvents,
   type WebSocketEvents,
 } from './types.ts';
-export type { KeyValueStorage } from './unsent-store.ts';
+export type { KeyValueStorage } from './chat/unsent-store.ts';

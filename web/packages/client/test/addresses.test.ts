@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { findGateway } from '../src/addresses.ts';
+import { findGateway } from '../src/connection/addresses.ts';
 import { RoomcastApi } from '../src/api.ts';
 import { type ClientOptions, createClient } from '../src/client.ts';
 import { NetworkError } from '../src/errors.ts';
 import type { Config } from '../src/generated/contract.ts';
-import { platformRuntime } from '../src/runtime.ts';
+import { platformRuntime } from '../src/platform/runtime.ts';
 import { FakeServer, json } from './support/fake-server.ts';
 
 /** The URL that the API requests for its configuration. */

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Answer, type Frame } from '../src/answer.ts';
+import { Answer, type Frame } from '../src/answers/answer.ts';
 
 interface Case {
   name: string;

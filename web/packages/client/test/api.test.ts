@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { RoomcastApi } from '../src/api.ts';
-import { backoffMs, MAX_DELAY_MS } from '../src/backoff.ts';
+import { backoffMs, MAX_DELAY_MS } from '../src/connection/backoff.ts';
 import { NetworkError, ProblemError } from '../src/errors.ts';
-import { platformRuntime } from '../src/runtime.ts';
+import { platformRuntime } from '../src/platform/runtime.ts';
 import { problem } from './support/fake-server.ts';
 
 function apiWith(

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
-import { type ChatLog, EMPTY_LOG, reduce, shownEntries, toEntry } from '../src/chat-log.ts';
-import type { SequencedEvent } from '../src/feed-machine.ts';
+import { type ChatLog, EMPTY_LOG, reduce, shownEntries, toEntry } from '../src/chat/chat-log.ts';
+import type { SequencedEvent } from '../src/feed/feed-machine.ts';
 import type { Message } from '../src/generated/contract.ts';
 
 function message(change: Partial<Message> = {}): Message {

@@ -8,7 +8,7 @@ import {
   isSynced,
   type SequencedEvent,
   transition,
-} from '../src/feed-machine.ts';
+} from '../src/feed/feed-machine.ts';
 import type { EventPage, JoinChatAck, MessagePage } from '../src/generated/contract.ts';
 
 const EPOCH = 'e1';

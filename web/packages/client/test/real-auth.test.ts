@@ -1,7 +1,7 @@
 /** The client against a real `roomcast up` with authentication enabled. */
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { type ClientOptions, ConnectionState, createClient, type WebSocketClient } from '../src/index.ts';
-import { platformRuntime } from '../src/runtime.ts';
+import { platformRuntime } from '../src/platform/runtime.ts';
 import { eventually, RealServer } from './support/real-server.ts';
 
 const SHORT_TTL_S = 3;

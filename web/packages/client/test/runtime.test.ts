@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
-import { platformRuntime } from '../src/runtime.ts';
+import { platformRuntime } from '../src/platform/runtime.ts';
 
 afterEach(() => {
   vi.useRealTimers();

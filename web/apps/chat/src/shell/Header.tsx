@@ -3,8 +3,8 @@ import type { ReactNode, Ref } from 'react';
 
 import { ConnectionIndicator } from '../connection/ConnectionIndicator.tsx';
 import type { DisplayState } from '../connection/connection.ts';
-import { AiSettings } from '../conversation/AiSettings.tsx';
-import { PresenceMenu } from '../conversation/PresenceMenu.tsx';
+import { AiSettings } from '../conversation/header/AiSettings.tsx';
+import { PresenceMenu } from '../conversation/header/PresenceMenu.tsx';
 import { useStrings } from '../i18n/language.ts';
 import { MembersPanel } from '../members/MembersPanel.tsx';
 import { Icon } from '../ui/Icon.tsx';

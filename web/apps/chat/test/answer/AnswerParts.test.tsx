@@ -4,8 +4,8 @@ import { afterEach, expect, test, vi } from 'vitest';
 
 import { AnswerParts } from '../../src/answer/AnswerParts.tsx';
 import { ChatActionsContext } from '../../src/conversation/actions.ts';
-import { Announcer } from '../../src/conversation/Announcer.tsx';
-import { MessageItem } from '../../src/conversation/MessageItem.tsx';
+import { Announcer } from '../../src/conversation/messages/Announcer.tsx';
+import { MessageItem } from '../../src/conversation/messages/MessageItem.tsx';
 import { en } from '../../src/i18n/en.ts';
 import { zhHant } from '../../src/i18n/zh-Hant.ts';
 import { chatActions } from '../conversation/chat-actions.ts';

@@ -2,7 +2,7 @@ import type { Attachment } from '@roomcast/react';
 import { cleanup, createEvent, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-import { Composer } from '../../src/conversation/Composer.tsx';
+import { Composer } from '../../src/conversation/composer/Composer.tsx';
 import { rules } from '../../src/generated/rules.ts';
 
 const MAX = rules.content.maxLength;

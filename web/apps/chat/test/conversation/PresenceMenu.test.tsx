@@ -2,7 +2,7 @@ import { cleanup, fireEvent, render, screen, within } from '@testing-library/rea
 import { afterEach, expect, test, vi } from 'vitest';
 
 import type { PresenceSnapshot } from '@roomcast/react';
-import { PresenceMenu } from '../../src/conversation/PresenceMenu.tsx';
+import { PresenceMenu } from '../../src/conversation/header/PresenceMenu.tsx';
 
 let presence: PresenceSnapshot;
 

@@ -1,7 +1,7 @@
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-import { RateLimitLine } from '../../src/conversation/RateLimitLine.tsx';
+import { RateLimitLine } from '../../src/conversation/composer/RateLimitLine.tsx';
 import { languageSetting } from '../../src/i18n/language.ts';
 
 beforeEach(() => {

@@ -1,7 +1,7 @@
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
-import { TypingLine } from '../../src/conversation/TypingLine.tsx';
+import { TypingLine } from '../../src/conversation/composer/TypingLine.tsx';
 import { languageSetting } from '../../src/i18n/language.ts';
 
 beforeEach(() => {

@@ -2,9 +2,9 @@ import { cleanup, fireEvent, render, screen } from '@testing-library/react';
 import { afterEach, expect, test, vi } from 'vitest';
 
 import { ChatActionsContext, LoadedMessages } from '../../src/conversation/actions.ts';
-import { MessageItem } from '../../src/conversation/MessageItem.tsx';
-import { Pins } from '../../src/conversation/Pins.tsx';
-import { findThreads, ThreadsContext } from '../../src/conversation/threads.ts';
+import { MessageItem } from '../../src/conversation/messages/MessageItem.tsx';
+import { Pins } from '../../src/conversation/messages/Pins.tsx';
+import { findThreads, ThreadsContext } from '../../src/conversation/messages/threads.ts';
 import { chatActions } from './chat-actions.ts';
 import { entry } from './entry.ts';
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { begunMention, complete, suggestionsFor } from '../../src/conversation/mentions.ts';
+import { begunMention, complete, suggestionsFor } from '../../src/conversation/composer/mentions.ts';
 
 test.each([
   ['@', { start: 0, text: '' }],

@@ -3,9 +3,9 @@ import { afterEach, expect, test, vi } from 'vitest';
 
 import { NetworkError } from '@roomcast/react';
 import { ChatActionsContext } from '../../src/conversation/actions.ts';
-import { Announcer } from '../../src/conversation/Announcer.tsx';
-import { MessageGroup } from '../../src/conversation/MessageGroup.tsx';
-import { groupByDay } from '../../src/conversation/timeline.ts';
+import { Announcer } from '../../src/conversation/messages/Announcer.tsx';
+import { MessageGroup } from '../../src/conversation/messages/MessageGroup.tsx';
+import { groupByDay } from '../../src/conversation/messages/timeline.ts';
 import { languageSetting } from '../../src/i18n/language.ts';
 import { chatActions } from './chat-actions.ts';
 import { entry } from './entry.ts';

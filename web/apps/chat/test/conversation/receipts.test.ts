@@ -1,7 +1,7 @@
 /** Which users have read up to which message. */
 import { expect, test } from 'vitest';
 
-import { receiptsOf } from '../../src/conversation/receipts.ts';
+import { receiptsOf } from '../../src/conversation/messages/receipts.ts';
 import { entry } from './entry.ts';
 
 const at = (place: number, userId: string) => entry({ key: `m${place}`, place, userId });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { groupByDay, messagesAfter, sameGroup } from '../../src/conversation/timeline.ts';
+import { groupByDay, messagesAfter, sameGroup } from '../../src/conversation/messages/timeline.ts';
 import { entry } from './entry.ts';
 
 const at = (minute: number, day = 23) => new Date(2026, 10, day, 12, minute);

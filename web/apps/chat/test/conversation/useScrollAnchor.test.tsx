@@ -2,7 +2,7 @@ import { act, cleanup, render } from '@testing-library/react';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import type { ChatEntry } from '@roomcast/react';
-import { type ScrollAnchor, useScrollAnchor } from '../../src/conversation/useScrollAnchor.ts';
+import { type ScrollAnchor, useScrollAnchor } from '../../src/conversation/messages/useScrollAnchor.ts';
 import { entry } from './entry.ts';
 
 let anchor: ScrollAnchor;

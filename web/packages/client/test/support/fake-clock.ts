@@ -1,5 +1,5 @@
 /** A clock that moves only by `advance`. */
-import type { Clock, TimerHandle } from '../../src/runtime.ts';
+import type { Clock, TimerHandle } from '../../src/platform/runtime.ts';
 
 interface Timer {
   at: number;

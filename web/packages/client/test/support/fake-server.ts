@@ -4,7 +4,7 @@
  * It follows the contract, epochs included, so that a test can compare the state of a client with `contents`.
  */
 import type { AiChunk, AiStatus, ChatEvent, Cursor, JoinChatAck, Message, Turn } from '../../src/generated/contract.ts';
-import type { GatewaySocket, GatewaySocketOptions, Runtime, TimerHandle } from '../../src/runtime.ts';
+import type { GatewaySocket, GatewaySocketOptions, Runtime, TimerHandle } from '../../src/platform/runtime.ts';
 import { FakeClock } from './fake-clock.ts';
 
 type Handler = (...args: never[]) => void;
