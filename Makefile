@@ -38,7 +38,7 @@ check: .make/dev .make/web ## Run linters, type checkers and the layer check; fi
 	@echo '== ruff' && .venv/bin/ruff check && .venv/bin/ruff format --check
 	@echo '== mypy' && .venv/bin/mypy
 	@echo '== layers' && .venv/bin/lint-imports
-	@echo '== structure and events' && $(PY) -m pytest -q -p no:cacheprovider tests/unit/test_structure.py tests/unit/store/rules tests/unit/chat/test_encoding.py
+	@echo '== structure and events' && $(PY) -m pytest -q -p no:cacheprovider tests/unit/test_structure.py tests/unit/store/rules tests/unit/chat/delivery/test_encoding.py
 	@echo '== web' && scripts/npm run --silent check
 
 format: .make/dev .make/web ## Format the code and apply safe lint fixes.

@@ -18,7 +18,7 @@ from roomcast.eventlog.redis import scripts
 from roomcast.eventlog.redis.codec import encode_record
 from roomcast.eventlog.redis.keys import chat_keys
 from roomcast.eventlog.redis.options import RedisLogOptions
-from roomcast.realtime.adapters.redis.protocol import encode_command
+from roomcast.realtime.adapters.redis.messages.protocol import encode_command
 from roomcast.realtime.cluster.commands import Broadcast, Selection
 from roomcast.realtime.fanout.message import EncodedEvent
 

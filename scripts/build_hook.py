@@ -18,11 +18,11 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 COMPILED = (
     "wire/[!_]*.py",
     "realtime/core/connection.py",
-    "realtime/core/dispatch.py",
+    "realtime/core/handlers/dispatch.py",
     "realtime/core/recovery/event_log.py",
-    "realtime/core/hooks.py",  # extends a class of dispatch.py
+    "realtime/core/handlers/hooks.py",  # extends a class of dispatch.py
     "realtime/core/hub.py",
-    "realtime/core/inbox.py",
+    "realtime/core/handlers/inbox.py",
     "realtime/core/recovery/ordered.py",  # extends a class of sessions.py
     "realtime/core/recovery/sessions.py",
     "realtime/core/socket.py",

@@ -22,7 +22,7 @@ from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
 from roomcast.auth.options import ALGORITHM, AUDIENCE, ISSUER
 from roomcast.auth.scopes import SERVICE, ServiceScope, claim_of
-from roomcast.chat.rights import RIGHTS, Right
+from roomcast.chat.policies.rights import RIGHTS, Right
 from roomcast.cli.commands import app as commands
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.events import MemberRole

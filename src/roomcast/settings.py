@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from roomcast.auth.errors import InvalidOptions, WeakSecret
 from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions, is_safe_url
-from roomcast.chat.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.chat.files.options import FileOptions
-from roomcast.chat.moderation import ModerationLimits, WhenAway
 from roomcast.chat.notifications.endpoints import EndpointRules
-from roomcast.chat.quotas import Quotas
-from roomcast.chat.rates import RateLimits
+from roomcast.chat.policies.additions import LEAST_ADDITIONS, AdditionLimits
+from roomcast.chat.policies.quotas import Quotas
+from roomcast.chat.policies.rates import RateLimits
+from roomcast.chat.use_cases.moderation import ModerationLimits, WhenAway
 from roomcast.contract.text import MAX_RETENTION_DAYS
 from roomcast.gateway.connection_limits import OpenConnectionLimits
 from roomcast.moderation.options import ModerationOptions

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from roomcast.chat.commands import CustomEvent, DeleteChat, MarkPublished, NewChat, NewCustomEvents
-from roomcast.chat.feed import Feed
+from roomcast.chat.use_cases.feed import Feed
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.tenants import qualify
 from roomcast.store.opening import Store, open_store

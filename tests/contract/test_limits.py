@@ -9,7 +9,7 @@ from math import ceil
 import pytest
 
 from roomcast.chat.errors import RateLimitReached
-from roomcast.chat.rates import LimitName, Rate
+from roomcast.chat.policies.rates import LimitName, Rate
 from roomcast.limits.memory import MemoryRateLimiter
 from roomcast.limits.redis import RedisRateLimiter
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions

@@ -32,6 +32,7 @@ from roomcast.chat.commands import (
     ResolveReport,
     RevokeInvite,
 )
+from roomcast.chat.delivery.relay import Relay
 from roomcast.chat.errors import (
     Banned,
     ChatError,
@@ -44,9 +45,8 @@ from roomcast.chat.errors import (
     TooManyEntries,
 )
 from roomcast.chat.model import Caller, ChatAi
-from roomcast.chat.relay import Relay
-from roomcast.chat.rights import MUTABLE, RIGHTS, Right
-from roomcast.chat.writing import ChatWriter
+from roomcast.chat.policies.rights import MUTABLE, RIGHTS, Right
+from roomcast.chat.use_cases.writing import ChatWriter
 from roomcast.contract.events import EventType, MemberRole
 from roomcast.contract.rest import CreateInvite
 from roomcast.contract.text import format_time

@@ -36,11 +36,11 @@ from roomcast.chat.commands import (
 from roomcast.chat.errors import ChatError, ErasureNotFound, ExportBusy, NotAllowed
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import ANYONE, Caller, Ending, StoredEvent
-from roomcast.chat.personal import MAX_EXPORTS, PersonalData
-from roomcast.chat.publishing import Publishing
-from roomcast.chat.search_terms import parse_query
-from roomcast.chat.sessions import Sessions
-from roomcast.chat.turns import Turns
+from roomcast.chat.policies.search_terms import parse_query
+from roomcast.chat.use_cases.personal import MAX_EXPORTS, PersonalData
+from roomcast.chat.use_cases.publishing import Publishing
+from roomcast.chat.use_cases.sessions import Sessions
+from roomcast.chat.use_cases.turns import Turns
 from roomcast.contract.events import MemberRole, TurnStatus
 from roomcast.contract.tenants import local_id, qualify, tenant_of
 from roomcast.eventlog.memory import MemoryEventLog

@@ -13,9 +13,9 @@ import pytest
 from roomcast.chat.commands import ChangeAi, EndTurn, NewChat, NewVersion, StartTurn
 from roomcast.chat.errors import QuotaReached
 from roomcast.chat.model import Caller, ChatAi, Ending, Turn
-from roomcast.chat.publishing import EventPublisher
-from roomcast.chat.quotas import Quotas
-from roomcast.chat.turns import Turns
+from roomcast.chat.policies.quotas import Quotas
+from roomcast.chat.use_cases.publishing import EventPublisher
+from roomcast.chat.use_cases.turns import Turns
 from roomcast.contract.events import TurnStatus
 from roomcast.contract.tenants import SEPARATOR, qualify
 from roomcast.eventlog.memory import MemoryEventLog

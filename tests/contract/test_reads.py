@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete
 from roomcast.chat.commands import DeleteMessage, MarkRead, MemberAction, NewChat, NewMemberChange, StartTurn
 from roomcast.chat.errors import ChatNotFound, NotAMember
 from roomcast.chat.model import MAX_UNREAD, StoredCursor
-from roomcast.store.batch import CustomWrite
+from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.tables import reads
@@ -64,7 +64,7 @@ async def test_messages_of_others_after_the_cursor_are_unread(store: Store) -> N
 
 
 async def test_the_count_reads_a_bounded_number_of_own_messages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roomcast.store.chats._MAX_READ", 5)
+    monkeypatch.setattr("roomcast.store.queries.chats._MAX_READ", 5)
     await send(store)
     for _ in range(4):
         await send(store, user_id="ann")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pytest
 from pydantic import TypeAdapter
 
-from roomcast.chat.answer import Answer as FoldedAnswer
-from roomcast.chat.chunks import ChunkRejected
+from roomcast.chat.answers.answer import Answer as FoldedAnswer
+from roomcast.chat.answers.chunks import ChunkRejected
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import AnswerItem, CutOff, Prompt, Responder, ResponderFailure, ResumableResponder
 from roomcast.contract.events import TurnReason

@@ -11,10 +11,10 @@ import pytest
 
 from roomcast.chat.commands import ChangeChat, EndTurn, NewChat, Pin, React, StartTurn
 from roomcast.chat.errors import RightMissing
-from roomcast.chat.keeping import Keeping
 from roomcast.chat.model import ANYONE, Caller, Ending, StoredEvent
-from roomcast.chat.publishing import Publishing
-from roomcast.chat.search_terms import parse_query
+from roomcast.chat.policies.search_terms import parse_query
+from roomcast.chat.use_cases.keeping import Keeping
+from roomcast.chat.use_cases.publishing import Publishing
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType, TurnStatus
 from roomcast.store.opening import Store, open_store

@@ -22,13 +22,13 @@ from roomcast.chat.commands import (
 )
 from roomcast.chat.errors import ChatNotFound
 from roomcast.chat.model import ANYONE, Caller, Ending, MessageFilter
-from roomcast.chat.search_terms import parse_query
-from roomcast.chat.searching import ChatSearch, SearchRead
+from roomcast.chat.policies.search_terms import parse_query
+from roomcast.chat.use_cases.searching import ChatSearch, SearchRead
 from roomcast.contract.events import TurnStatus
 from roomcast.contract.text import MAX_SEQ
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
-from roomcast.store.searching import _INDEXED, RECENT, SqlSearchStore
+from roomcast.store.queries.searching import _INDEXED, RECENT, SqlSearchStore
 from support.backend import START, new_message
 
 ANN = Caller(user_id="ann")
@@ -245,7 +245,7 @@ async def stored_terms(store: Store) -> int:
     """The number of indexed messages."""
     from sqlalchemy import Connection, text
 
-    from roomcast.store.batch import CustomWrite
+    from roomcast.store.engine.batch import CustomWrite
 
     counts: list[int] = []
 
@@ -260,7 +260,7 @@ async def forget_index(store: Store) -> None:
     """Make the database what a migration leaves."""
     from sqlalchemy import Connection, text
 
-    from roomcast.store.batch import CustomWrite
+    from roomcast.store.engine.batch import CustomWrite
 
     def write(connection: Connection) -> None:
         connection.execute(text("DELETE FROM search_entries"))

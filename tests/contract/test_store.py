@@ -12,16 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import MarkPublished, MemberAction, NewChat, NewMemberChange
 from roomcast.chat.errors import AdditionLimitReached, ChatExists, ChatNotFound, NotAMember, StoreUnavailable
 from roomcast.chat.model import ChatPosition, StoredMember
+from roomcast.chat.policies.additions import AdditionLimits
 from roomcast.chat.ports import ChatStore
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType, LastMessage, MemberRole
-from roomcast.store import chats as chat_queries
 from roomcast.store.opening import open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.queries import chats as chat_queries
 from support.backend import START, new_message
 from support.databases import KINDS, fresh_options
 

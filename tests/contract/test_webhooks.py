@@ -11,11 +11,11 @@ import pytest
 
 from roomcast.chat.commands import DeleteChat, NewChat
 from roomcast.chat.errors import TooManyWebhooks, WebhookLost
-from roomcast.chat.webhooks.model import StoredWebhook, Undelivered, WebhookClaim
+from roomcast.chat.webhook_values import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.tenants import qualify
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
-from roomcast.store.webhooks import KEEP_DEAD_S
+from roomcast.store.queries.webhooks import KEEP_DEAD_S
 from support.backend import START, new_message
 
 LEASE = timedelta(seconds=10)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from roomcast.chat.answer import Answer
-from roomcast.chat.chunks import ChunkRejected, merge
+from roomcast.chat.answers.answer import Answer
+from roomcast.chat.answers.chunks import ChunkRejected, merge
 from support.answer_items import ITEMS
 
 pytestmark = [pytest.mark.node, pytest.mark.official_clients]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from roomcast.chat.answer import Answer, fold
-from roomcast.chat.answer_state import AnswerState
-from roomcast.chat.chunks import decode_chunks, encode_chunks, merge
+from roomcast.chat.answers.answer import Answer, fold
+from roomcast.chat.answers.answer_state import AnswerState
+from roomcast.chat.answers.chunks import decode_chunks, encode_chunks, merge
 from roomcast.chat.model import Checkpoint
 from roomcast.chat.ports import Chunk, LogNotStored, StreamGap, TurnFrame, TurnStreams
 

@@ -18,19 +18,19 @@ from roomcast.auth.ended_sessions import EndedSessions
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.scopes import ServiceScope
 from roomcast.auth.tokens import TokenIssuer, TokenVerifier
-from roomcast.chat.feed import Feed
+from roomcast.chat.answers.following import TurnFollower
 from roomcast.chat.files.options import FileOptions
 from roomcast.chat.files.use_cases import Files
-from roomcast.chat.following import TurnFollower
-from roomcast.chat.moderation import Moderation
 from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.ports import SystemClock, Tracer
-from roomcast.chat.read_state import ReadState
-from roomcast.chat.searching import ChatSearch
-from roomcast.chat.sessions import Sessions
-from roomcast.chat.webhooks.managing import Webhooks
-from roomcast.chat.writing import ChatWriter
+from roomcast.chat.use_cases.feed import Feed
+from roomcast.chat.use_cases.moderation import Moderation
+from roomcast.chat.use_cases.read_state import ReadState
+from roomcast.chat.use_cases.searching import ChatSearch
+from roomcast.chat.use_cases.sessions import Sessions
+from roomcast.chat.use_cases.webhooks import Webhooks
+from roomcast.chat.use_cases.writing import ChatWriter
 from roomcast.contract.moderation import Review
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.files.contents import directory_contents

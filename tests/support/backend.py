@@ -16,18 +16,18 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.admission import Admissions
 from roomcast.chat.commands import Command, NewChat, NewMessage
-from roomcast.chat.personal import PersonalData
+from roomcast.chat.delivery.relay import Relay, RelayOptions
 from roomcast.chat.ports import EventLog, Tracer, Writes
-from roomcast.chat.publishing import Publishing
-from roomcast.chat.reading import ChatReader
-from roomcast.chat.relay import Relay, RelayOptions
-from roomcast.chat.sessions import Sessions
-from roomcast.chat.turns import Turns
-from roomcast.chat.writing import ChatOptions, ChatWriter
+from roomcast.chat.use_cases.admission import Admissions
+from roomcast.chat.use_cases.personal import PersonalData
+from roomcast.chat.use_cases.publishing import Publishing
+from roomcast.chat.use_cases.reading import ChatReader
+from roomcast.chat.use_cases.sessions import Sessions
+from roomcast.chat.use_cases.turns import Turns
+from roomcast.chat.use_cases.writing import ChatOptions, ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
-from roomcast.store.database import sqlite_url
+from roomcast.store.engine.database import sqlite_url
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions

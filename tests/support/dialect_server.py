@@ -15,13 +15,13 @@ from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
 from roomcast.auth.tokens import TokenVerifier
-from roomcast.chat.feed import Feed
-from roomcast.chat.following import TurnFollower
+from roomcast.chat.answers.following import TurnFollower
 from roomcast.chat.notifications.preferences import Devices, Preferences
 from roomcast.chat.ports import Chunk
-from roomcast.chat.read_state import ReadState
-from roomcast.chat.searching import ChatSearch
-from roomcast.chat.sessions import Sessions
+from roomcast.chat.use_cases.feed import Feed
+from roomcast.chat.use_cases.read_state import ReadState
+from roomcast.chat.use_cases.searching import ChatSearch
+from roomcast.chat.use_cases.sessions import Sessions
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.realtime import ServeOptions, Site, serve
 from support.api_client import AUTH

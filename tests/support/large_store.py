@@ -20,7 +20,7 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import make_url
 
-from roomcast.chat.search_terms import index_terms
+from roomcast.chat.policies.search_terms import index_terms
 from roomcast.store.rules.recording import chat_term
 
 _WORDS: Final = 30_000

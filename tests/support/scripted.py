@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from roomcast.chat.answer import Answer, fold
-from roomcast.chat.chunks import decode_chunks
+from roomcast.chat.answers.answer import Answer, fold
+from roomcast.chat.answers.chunks import decode_chunks
 from roomcast.chat.ports import AnswerItem, Prompt, TurnFrame
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from roomcast.chat.model import ANYONE, StoredMessage
 from roomcast.chat.ports import Responder, SystemClock, TurnStreams
-from roomcast.chat.turns import Turns
+from roomcast.chat.use_cases.turns import Turns
 from roomcast.contract.events import TurnStatus
 from roomcast.contract.rest import SendMessage
 from roomcast.worker.options import WorkerOptions

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from roomcast.chat.answer import Answer, fold
-from roomcast.chat.chunks import decode_chunks
+from roomcast.chat.answers.answer import Answer, fold
+from roomcast.chat.answers.chunks import decode_chunks
 from roomcast.chat.ports import TurnFrame
 from roomcast.eventlog.redis import RedisTurnStreams
 from roomcast.redis_client import Commands, RedisAddress, RedisOptions

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from roomcast import settings as settings_module
-from roomcast.chat.additions import AdditionLimits
-from roomcast.chat.rates import RateLimits
+from roomcast.chat.policies.additions import AdditionLimits
+from roomcast.chat.policies.rates import RateLimits
 from roomcast.observability.logs import LogOptions
 from roomcast.redis_client import RedisAddress, RedisOptions, RedisTls
 from roomcast.setting_values import SettingsError

@@ -19,32 +19,32 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roomcast import __version__
-from roomcast.api.audit_routes import audit_router
-from roomcast.api.chat_routes import chat_router
 from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket, probe
 from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.direct import direct_admissions, direct_send
 from roomcast.api.durations import Key, RequestDurations, empty_durations
-from roomcast.api.event_routes import event_router
-from roomcast.api.file_routes import file_router
-from roomcast.api.internal_routes import internal_router
-from roomcast.api.mark_routes import mark_router
-from roomcast.api.member_routes import member_router
 from roomcast.api.middleware import Checks, RequestChecks
-from roomcast.api.notification_routes import notification_router
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
-from roomcast.api.personal_routes import personal_router
 from roomcast.api.problems import MEDIA_TYPE, install_problems, problem_response, rate_problem
-from roomcast.api.read_routes import read_router
-from roomcast.api.report_routes import report_router
-from roomcast.api.routes import router as public_router
-from roomcast.api.search_routes import search_router
+from roomcast.api.routes.audit import audit_router
+from roomcast.api.routes.chats import chat_router
+from roomcast.api.routes.events import event_router
+from roomcast.api.routes.files import file_router
+from roomcast.api.routes.internal import internal_router
+from roomcast.api.routes.marks import mark_router
+from roomcast.api.routes.members import member_router
+from roomcast.api.routes.messages import router as public_router
+from roomcast.api.routes.notifications import notification_router
+from roomcast.api.routes.personal import personal_router
+from roomcast.api.routes.reads import read_router
+from roomcast.api.routes.reports import report_router
+from roomcast.api.routes.search import search_router
+from roomcast.api.routes.sessions import session_router
+from roomcast.api.routes.sign_in import sign_in_router
+from roomcast.api.routes.turns import turn_router
+from roomcast.api.routes.webhooks import webhook_router
 from roomcast.api.services import ApiServices
-from roomcast.api.session_routes import session_router
-from roomcast.api.sign_in_routes import sign_in_router
-from roomcast.api.turn_routes import turn_router
-from roomcast.api.webhook_routes import webhook_router
 from roomcast.chat.errors import (
     AdditionLimitReached,
     AnswerActive,

@@ -15,7 +15,7 @@ from roomcast.auth.errors import KeysUnavailable, TokenRejected
 from roomcast.auth.scopes import ServiceScope, claim_of
 from roomcast.auth.tokens import Identity, TokenVerifier
 from roomcast.chat.model import ANYONE, Caller
-from roomcast.chat.rates import LimitName
+from roomcast.chat.policies.rates import LimitName
 from roomcast.contract.tenants import DEFAULT_TENANT, act_in
 from roomcast.observability.log_context import add_to_log_context
 

@@ -18,10 +18,10 @@ from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from roomcast.api.callers import authenticate, require_installation
-from roomcast.api.internal_routes import ADMISSIONS_PATH, decide
 from roomcast.api.middleware import HEADERS
 from roomcast.api.problems import rate_problem
-from roomcast.api.routes import SEND_PATH, commit, current_trace
+from roomcast.api.routes.internal import ADMISSIONS_PATH, decide
+from roomcast.api.routes.messages import SEND_PATH, commit, current_trace
 from roomcast.api.services import ApiServices
 from roomcast.auth.scopes import ServiceScope
 from roomcast.chat.errors import RateLimitReached

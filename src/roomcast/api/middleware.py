@@ -25,8 +25,8 @@ from roomcast.api.durations import RequestDurations
 from roomcast.api.problems import problem_response, rate_problem
 from roomcast.api.spans import RequestSpans
 from roomcast.chat.errors import RateLimitReached
+from roomcast.chat.policies.rates import LimitName, address_key
 from roomcast.chat.ports import RateLimiter, Tracer
-from roomcast.chat.rates import LimitName, address_key
 from roomcast.contract.text import MAX_SEQ
 from roomcast.observability.log_context import log_context
 

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from roomcast.auth.tokens import TokenVerifier
-from roomcast.chat.admission import Admissions
-from roomcast.chat.feed import Feed
+from roomcast.chat.answers.following import TurnFollower
 from roomcast.chat.files.use_cases import Files
-from roomcast.chat.following import TurnFollower
 from roomcast.chat.notifications.preferences import Devices, Preferences
-from roomcast.chat.personal import PersonalData
 from roomcast.chat.ports import RateLimiter, Tracer
-from roomcast.chat.read_state import ReadState
-from roomcast.chat.reading import ChatReader
-from roomcast.chat.searching import ChatSearch
-from roomcast.chat.sessions import Sessions
-from roomcast.chat.turns import Turns
-from roomcast.chat.webhooks.managing import Webhooks
-from roomcast.chat.writing import ChatWriter
+from roomcast.chat.use_cases.admission import Admissions
+from roomcast.chat.use_cases.feed import Feed
+from roomcast.chat.use_cases.personal import PersonalData
+from roomcast.chat.use_cases.read_state import ReadState
+from roomcast.chat.use_cases.reading import ChatReader
+from roomcast.chat.use_cases.searching import ChatSearch
+from roomcast.chat.use_cases.sessions import Sessions
+from roomcast.chat.use_cases.turns import Turns
+from roomcast.chat.use_cases.webhooks import Webhooks
+from roomcast.chat.use_cases.writing import ChatWriter
 
 if TYPE_CHECKING:
     from roomcast.auth.browser_sessions import BrowserSessions

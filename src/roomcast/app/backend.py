@@ -37,26 +37,26 @@ from roomcast.app.search_index import index_earlier_messages
 from roomcast.app.sessions import follow_ended_sessions
 from roomcast.app.webhooks import running_webhooks
 from roomcast.auth.tokens import TokenVerifier
-from roomcast.chat.activity import ActivityNotifier
-from roomcast.chat.admission import Admissions
+from roomcast.chat.answers.following import TurnFollower
+from roomcast.chat.delivery.activity import ActivityNotifier
+from roomcast.chat.delivery.relay import Relay, RelayOptions
 from roomcast.chat.errors import ChatNotFound, Muted, NotAMember, RightMissing, StoreUnavailable, TurnNotFound
-from roomcast.chat.feed import Feed
-from roomcast.chat.following import TurnFollower
-from roomcast.chat.keeping import erase_deleted_chats, expire_messages
 from roomcast.chat.model import ANYONE, Caller
-from roomcast.chat.moderation import Moderation
 from roomcast.chat.notifications.preferences import Devices, Preferences
-from roomcast.chat.personal import PersonalData
 from roomcast.chat.ports import Head, SystemClock, WebhookSender
-from roomcast.chat.publishing import Publishing
-from roomcast.chat.read_state import ReadState
-from roomcast.chat.reading import ChatReader
-from roomcast.chat.relay import Relay, RelayOptions
-from roomcast.chat.searching import ChatSearch
-from roomcast.chat.sessions import Sessions
-from roomcast.chat.turns import Turns
-from roomcast.chat.webhooks.managing import Webhooks
-from roomcast.chat.writing import ChatOptions, ChatWriter
+from roomcast.chat.use_cases.admission import Admissions
+from roomcast.chat.use_cases.feed import Feed
+from roomcast.chat.use_cases.keeping import erase_deleted_chats, expire_messages
+from roomcast.chat.use_cases.moderation import Moderation
+from roomcast.chat.use_cases.personal import PersonalData
+from roomcast.chat.use_cases.publishing import Publishing
+from roomcast.chat.use_cases.read_state import ReadState
+from roomcast.chat.use_cases.reading import ChatReader
+from roomcast.chat.use_cases.searching import ChatSearch
+from roomcast.chat.use_cases.sessions import Sessions
+from roomcast.chat.use_cases.turns import Turns
+from roomcast.chat.use_cases.webhooks import Webhooks
+from roomcast.chat.use_cases.writing import ChatOptions, ChatWriter
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.errors import ErrorCode
 from roomcast.files.contents import ObjectContents
@@ -65,7 +65,7 @@ from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, C
 from roomcast.observability.readiness import Problem
 from roomcast.push.vapid import Vapid
 from roomcast.realtime.transports.proxies import ASGIApp
-from roomcast.store.database import sqlite_url
+from roomcast.store.engine.database import sqlite_url
 from roomcast.store.errors import StoreError
 from roomcast.store.migrating import HEAD, OnStep, migrate
 from roomcast.store.opening import Store, open_store

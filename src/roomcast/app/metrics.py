@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from roomcast import __version__
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.files.options import OUTCOMES as UPLOAD_OUTCOMES
-from roomcast.chat.moderation import OUTCOMES
 from roomcast.chat.notifications.delivery import OUTCOMES as PUSH_OUTCOMES
+from roomcast.chat.use_cases.moderation import OUTCOMES
 from roomcast.contract.errors import ErrorCode
 from roomcast.gateway.delivery.counters import JOINS
 from roomcast.histogram import Histogram
@@ -28,9 +28,9 @@ from roomcast.wire.errors import Fault
 
 if TYPE_CHECKING:
     from roomcast.api.durations import Key
+    from roomcast.chat.delivery.relay import RelayCounters
     from roomcast.chat.files.options import FileCounters
-    from roomcast.chat.moderation import Moderation
-    from roomcast.chat.relay import RelayCounters
+    from roomcast.chat.use_cases.moderation import Moderation
     from roomcast.eventlog.redis import RedisEventLog
     from roomcast.gateway.service import Gateway
     from roomcast.limits.memory import MemoryRateLimiter
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from roomcast.observability.readiness import Readiness
     from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
     from roomcast.realtime.forwarding.redis_directory import RedisDirectory
-    from roomcast.store.chats import SqlChatStore
     from roomcast.store.opening import Store
+    from roomcast.store.queries.chats import SqlChatStore
     from roomcast.worker.counters import WorkerCounters
     from roomcast.worker.webhooks import WebhookWorker
 

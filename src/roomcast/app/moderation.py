@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from roomcast.app.errors import AppError
-from roomcast.chat.moderation import Moderation
+from roomcast.chat.use_cases.moderation import Moderation
 from roomcast.loading import NotLoadable
 from roomcast.moderation.options import ModerationOptions
 

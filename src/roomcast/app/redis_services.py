@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
 
-from roomcast.chat.activity import AnnouncementLost
-from roomcast.chat.rates import LimitName, Rate
+from roomcast.chat.delivery.activity import AnnouncementLost
+from roomcast.chat.policies.rates import LimitName, Rate
 from roomcast.eventlog.redis import RedisEventLog, RedisTurnStreams
 from roomcast.eventlog.redis.channel_listener import ChannelListener
 from roomcast.histogram import Histogram

@@ -14,7 +14,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
-from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.model import (
     ChatAi,
     Committed,
@@ -26,7 +25,8 @@ from roomcast.chat.model import (
     StoredTurn,
     TurnClaim,
 )
-from roomcast.chat.quotas import Quotas
+from roomcast.chat.policies.additions import AdditionLimits
+from roomcast.chat.policies.quotas import Quotas
 from roomcast.contract.events import Attachment, MemberRole, Role
 from roomcast.contract.rest import NotifyLevel
 

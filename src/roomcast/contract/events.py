@@ -50,7 +50,7 @@ class EventType(StrEnum):
 
 
 class MemberRole(StrEnum):
-    """The role of a member in a chat; what each may do is in `roomcast.chat.rights`."""
+    """The role of a member in a chat; what each may do is in `roomcast.chat.policies.rights`."""
 
     OWNER = "owner"
     MODERATOR = "moderator"

@@ -20,7 +20,7 @@ class Emitter(Protocol):
 
 
 class RoomAnnouncer:
-    """A `roomcast.chat.activity.Announcer` and `read_state.ReadAnnouncer` that emits to the rooms of users.
+    """A `roomcast.chat.delivery.activity.Announcer` and `read_state.ReadAnnouncer` that emits to the rooms of users.
 
     An announcement is one emit to all rooms: it is encoded once, takes one message between servers (about 20 KB for
     500 users), and reaches each socket once, even a socket in several of the rooms.
@@ -38,6 +38,6 @@ class RoomAnnouncer:
         await self._server.emit(CHAT_ACTIVITY, activity.model_dump(mode="json"), to=rooms)
 
     async def announce_read(self, read: ChatRead, *, to_chat: bool) -> None:
-        """See `roomcast.chat.read_state.ReadAnnouncer`."""
+        """See `roomcast.chat.use_cases.read_state.ReadAnnouncer`."""
         rooms = (user_room(read.user_id), *((chat_room(read.chat_id),) if to_chat else ()))
         await self._server.emit(CHAT_READ, read.model_dump(mode="json"), to=rooms)

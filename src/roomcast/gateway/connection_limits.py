@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from roomcast.chat.errors import RateLimitReached
+from roomcast.chat.policies.rates import LimitName
 from roomcast.chat.ports import RateLimiter
-from roomcast.chat.rates import LimitName
 
 #: When a refused client should try again: the time that its other connections need is unknown.
 RETRY_AFTER_S: Final = 30

@@ -22,8 +22,8 @@ from typing import Any, Final
 from roomcast.auth.errors import KeyNotLoaded, KeysUnavailable, SessionEnded, TokenRejected
 from roomcast.auth.tokens import Identity, TokenVerifier
 from roomcast.chat.errors import RateLimitReached
+from roomcast.chat.policies.rates import LimitName, address_key
 from roomcast.chat.ports import RateLimiter
-from roomcast.chat.rates import LimitName, address_key
 from roomcast.contract.errors import AckError, AckFailure, ErrorCode
 from roomcast.contract.gateway import (
     PONG,

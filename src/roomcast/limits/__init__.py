@@ -1,4 +1,4 @@
-"""Rate limits, in memory and shared through Redis. `chat.rates` has the limits and their values.
+"""Rate limits, in memory and shared through Redis. `chat.policies.rates` has the limits and their values.
 
 May import: chat, redis_client.
 

@@ -15,8 +15,8 @@ from math import ceil
 from typing import Final
 
 from roomcast.chat.errors import RateLimitReached
+from roomcast.chat.policies.rates import LimitName, Rate
 from roomcast.chat.ports import Charge
-from roomcast.chat.rates import LimitName, Rate
 
 #: Keys of one limit, about 200 bytes each. Beyond it a process forgets the keys that were charged first.
 MAX_KEYS: Final = 50_000

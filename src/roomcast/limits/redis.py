@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
-from roomcast.chat.rates import LimitName, Rate
+from roomcast.chat.policies.rates import LimitName, Rate
 from roomcast.limits.memory import MAX_KEYS, Limit, MemoryRateLimiter, Use
 from roomcast.redis_client import Commands, Outcome, RedisUnavailable, load_script
 

@@ -30,7 +30,7 @@ class HttpModerator:
     def __init__(self, url: str, secret: bytes) -> None:
         self._url = url
         self._secret = secret
-        # `chat.moderation` limits time and concurrency. Only `settings` reads the environment.
+        # `chat.use_cases.moderation` limits time and concurrency. Only `settings` reads the environment.
         self._http = httpx.AsyncClient(timeout=None, trust_env=False, follow_redirects=False)  # noqa: S113
 
     async def review(self, review: Review) -> Verdict:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from roomcast.chat.moderation import ModerationLimits
+from roomcast.chat.use_cases.moderation import ModerationLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class ModerationOptions:
     Attributes:
         hook: An HTTP URL, or ``module:function``.
         secret: The key that signs requests to a URL.
-        limits: As in `chat.moderation`.
+        limits: As in `chat.use_cases.moderation`.
     """
 
     hook: str

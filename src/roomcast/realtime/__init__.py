@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from roomcast.realtime.cluster.operators import BroadcastOperator, RemoteSocket
 from roomcast.realtime.core.broadcasting import NamespaceOperator
-from roomcast.realtime.core.hooks import IncomingEvent
+from roomcast.realtime.core.handlers.hooks import IncomingEvent
+from roomcast.realtime.core.handlers.registry import NO_ACK
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.registry import NO_ACK
 from roomcast.realtime.core.socket import Ack, Socket
 from roomcast.realtime.errors import (
     AckLimitExceeded,

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from roomcast.realtime.cluster.commands import Broadcast, Selection
 from roomcast.realtime.core.engine import Engine
-from roomcast.realtime.core.hooks import ConnectionMiddleware, EventMiddleware
-from roomcast.realtime.core.listeners import AnyListener, checked
-from roomcast.realtime.core.registry import Handler, NamespaceMatch, Parent
+from roomcast.realtime.core.handlers.hooks import ConnectionMiddleware, EventMiddleware
+from roomcast.realtime.core.handlers.listeners import AnyListener, checked
+from roomcast.realtime.core.handlers.registry import Handler, NamespaceMatch, Parent
 from roomcast.realtime.fanout.message import EncodedEvent
 
 HandlerT = TypeVar("HandlerT", bound=Handler)

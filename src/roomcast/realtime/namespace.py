@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from roomcast.realtime.core.broadcasting import Broadcasting, NamespaceHost
-from roomcast.realtime.core.registry import NO_ACK, Handler, NamespaceHandlers, call_trimmed
+from roomcast.realtime.core.handlers.registry import NO_ACK, Handler, NamespaceHandlers, call_trimmed
 from roomcast.realtime.server import Server
 
 

@@ -27,8 +27,8 @@ from roomcast.realtime.core.broadcasting import Broadcasting, NamespaceHost, Nam
 from roomcast.realtime.core.callbacks import emit_with_callback
 from roomcast.realtime.core.engine import Engine
 from roomcast.realtime.core.environ import Environ
+from roomcast.realtime.core.handlers.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.observer import GuardedObserver, Observer
-from roomcast.realtime.core.registry import Handler, NamespaceHandlers
 from roomcast.realtime.core.socket import AckCallback, Phase, Socket
 from roomcast.realtime.errors import AckTimeout, SocketGone
 from roomcast.realtime.fanout.message import EncodedEvent

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from roomcast.chat.chunks import clean_text
+from roomcast.chat.answers.chunks import clean_text
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import AnswerItem, CutOff, Prompt, PromptFile, ResponderFailure, Usage
 from roomcast.contract.events import TurnReason

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from pydantic import TypeAdapter, ValidationError, create_model
 from pydantic_core import to_jsonable_python
 
-from roomcast.chat.chunks import clean_text
+from roomcast.chat.answers.chunks import clean_text
 from roomcast.chat.ids import new_id
 from roomcast.chat.ports import Chunk
 from roomcast.responders.threads import in_thread

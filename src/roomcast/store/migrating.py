@@ -15,11 +15,11 @@ from typing import Final
 from sqlalchemy import Connection, Engine, func, inspect, select, text
 from sqlalchemy.exc import DatabaseError, DBAPIError
 
-from roomcast.store.backend import Backend, driver_message
-from roomcast.store.database import backend_for
+from roomcast.store.engine.backend import Backend, driver_message
+from roomcast.store.engine.database import backend_for
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.options import DatabaseOptions
-from roomcast.store.search_batches import BATCH, index_batch
+from roomcast.store.queries.search_batches import BATCH, index_batch
 from roomcast.store.tables import messages, search_backlog
 
 logger = logging.getLogger(__name__)

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.ports import Tracer
 from roomcast.histogram import Histogram
-from roomcast.store.chats import SqlChatStore
-from roomcast.store.database import Database
-from roomcast.store.feed import SqlFeedStore
-from roomcast.store.files import SqlFileStore
+from roomcast.store.engine.database import Database
+from roomcast.store.engine.writer import WriterOptions
 from roomcast.store.lineage import read_epochs
 from roomcast.store.migrating import migrate
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.personal.erasing import SqlPersonalStore
-from roomcast.store.pushes import SqlPushStore
-from roomcast.store.searching import SqlSearchStore
-from roomcast.store.sessions import SqlSessionStore
-from roomcast.store.turns import SqlTurnStore
-from roomcast.store.webhooks import SqlWebhookStore
-from roomcast.store.writer import WriterOptions
+from roomcast.store.queries.chats import SqlChatStore
+from roomcast.store.queries.feed import SqlFeedStore
+from roomcast.store.queries.files import SqlFileStore
+from roomcast.store.queries.pushes import SqlPushStore
+from roomcast.store.queries.searching import SqlSearchStore
+from roomcast.store.queries.sessions import SqlSessionStore
+from roomcast.store.queries.turns import SqlTurnStore
+from roomcast.store.queries.webhooks import SqlWebhookStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -392,7 +392,7 @@ shared_keys: Final = Table(
 additions: Final = Table(
     "additions",
     METADATA,
-    # The user that adds, and the added one, or "" for all; see `chat.additions`.
+    # The user that adds, and the added one, or "" for all; see `chat.policies.additions`.
     Column("actor_id", _ID, primary_key=True),
     Column("user_id", _ID, primary_key=True),
     Column("full_at", BigInteger, nullable=False),
@@ -440,7 +440,7 @@ ended_sessions: Final = Table(
     info=personal(key=Erase.EXPIRES),
 )
 
-# Requests of `chat.webhooks.managing` change them; the worker that has the lease sends for them.
+# Requests of `chat.use_cases.webhooks` change them; the worker that has the lease sends for them.
 webhooks: Final = Table(
     "webhooks",
     METADATA,
@@ -540,7 +540,7 @@ reports: Final = Table(
     info=personal(reporter_id=Erase.ROW),
 )
 
-# What users and tenants have used of their quotas in a window; see `chat.quotas`.
+# What users and tenants have used of their quotas in a window; see `chat.policies.quotas`.
 ai_usage: Final = Table(
     "ai_usage",
     METADATA,

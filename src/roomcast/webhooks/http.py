@@ -18,7 +18,7 @@ import httpcore
 import httpx
 
 from roomcast import __version__
-from roomcast.chat.webhooks.model import Attempt, StoredWebhook
+from roomcast.chat.webhook_values import Attempt, StoredWebhook
 from roomcast.outgoing.addresses import Network
 from roomcast.outgoing.connections import GuardedBackend
 from roomcast.wire.standard_webhooks import sign

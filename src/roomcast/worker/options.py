@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from roomcast.chat.context import DEFAULT_TOKEN_BUDGET
+from roomcast.chat.answers.context import DEFAULT_TOKEN_BUDGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class WorkerOptions:
         try_pause_s: Pause after the first failed try, doubled after each further one.
         max_try_pause_s: Longest pause between two tries, also if the provider wishes more.
         context_messages: Maximum number of messages that are read for the prompt, before it is cut to its token budget.
-        token_budget: See `roomcast.chat.context.build_prompt`.
+        token_budget: See `roomcast.chat.answers.context.build_prompt`.
         system_prompt: See ``token_budget``.
         first_item_s: Time limit for the first item of a responder. Models that reason are silent for long.
         next_item_s: Time limit for each further item.

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from roomcast.backoff import Backoff, should_log
-from roomcast.chat.answer import Answer
-from roomcast.chat.chunks import encode_chunks, merge
+from roomcast.chat.answers.answer import Answer
+from roomcast.chat.answers.chunks import encode_chunks, merge
 from roomcast.chat.errors import TurnLost
 from roomcast.chat.model import Turn
 from roomcast.chat.ports import (

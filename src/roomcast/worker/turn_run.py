@@ -18,9 +18,9 @@ from enum import Enum, auto
 from typing import Any, Final, TypeVar
 
 from roomcast.backoff import Backoff, should_log
-from roomcast.chat.answer import Answer, fold
-from roomcast.chat.chunks import ChunkRejected, decode_chunks, ending_chunk
-from roomcast.chat.context import build_prompt
+from roomcast.chat.answers.answer import Answer, fold
+from roomcast.chat.answers.chunks import ChunkRejected, decode_chunks, ending_chunk
+from roomcast.chat.answers.context import build_prompt
 from roomcast.chat.errors import StoreUnavailable, TurnLost
 from roomcast.chat.files.prompts import PromptFiles
 from roomcast.chat.model import Checkpoint, Ending, StoredMessage, Turn
@@ -46,7 +46,7 @@ from roomcast.chat.ports import (
     Usage,
     decode_stop,
 )
-from roomcast.chat.turns import Turns
+from roomcast.chat.use_cases.turns import Turns
 from roomcast.contract.events import TurnReason, TurnStatus
 from roomcast.contract.text import has_visible_character
 from roomcast.worker.counters import WorkerCounters

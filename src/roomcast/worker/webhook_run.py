@@ -23,11 +23,11 @@ from http import HTTPStatus
 from typing import Final
 
 from roomcast.backoff import Backoff, should_log
-from roomcast.chat.encoding import event_item
+from roomcast.chat.delivery.encoding import event_item
 from roomcast.chat.errors import WebhookLost
 from roomcast.chat.model import StoredEvent
 from roomcast.chat.ports import Clock, WebhookSender, WebhookStore
-from roomcast.chat.webhooks.model import (
+from roomcast.chat.webhook_values import (
     Attempt,
     PlacedEvent,
     StoredWebhook,

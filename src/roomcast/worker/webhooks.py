@@ -17,7 +17,7 @@ from typing import Final
 from roomcast.backoff import Backoff, jittered, should_log
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.ports import FeedStore
-from roomcast.chat.webhooks.model import StoredWebhook
+from roomcast.chat.webhook_values import StoredWebhook
 from roomcast.worker.counters import WebhookCounters
 from roomcast.worker.options import WebhookOptions
 from roomcast.worker.webhook_run import WebhookRun, WebhookServices

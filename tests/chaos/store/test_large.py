@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from roomcast.chat.model import ANYONE, Caller, ChatPosition
-from roomcast.chat.searching import ChatSearch
+from roomcast.chat.use_cases.searching import ChatSearch
 from roomcast.store.migrating import migrate
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions

@@ -17,9 +17,9 @@ import atheris
 import msgpack
 
 with atheris.instrument_imports(include=["roomcast"]):
-    from roomcast.realtime.adapters.redis import protocol, stream_entries
-    from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage
     from roomcast.realtime.adapters.redis.errors import MalformedMessage
+    from roomcast.realtime.adapters.redis.messages import protocol, stream_entries
+    from roomcast.realtime.adapters.redis.messages.cluster_messages import ClusterMessage
     from roomcast.wire import (
         engineio,
         engineio_http,

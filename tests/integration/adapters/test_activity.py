@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from roomcast.app.redis_services import RedisServices
-from roomcast.chat.activity import AnnouncementLost
+from roomcast.chat.delivery.activity import AnnouncementLost
 from roomcast.contract.events import ChatActivity
 from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.realtime.adapters.redis import RedisAdapter

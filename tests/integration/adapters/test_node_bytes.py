@@ -15,7 +15,7 @@ import pytest
 import redis.asyncio
 
 from roomcast.realtime.adapters.redis import Emitter
-from roomcast.realtime.adapters.redis.packing import pack, unpack
+from roomcast.realtime.adapters.redis.messages.packing import pack, unpack
 
 pytestmark = pytest.mark.node
 

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from roomcast.realtime import RecoveryOptions, ServerOptions
 from roomcast.realtime.adapters.redis import RedisStreamOptions, RedisStreamsAdapter
-from roomcast.realtime.adapters.redis.packing import unpack
+from roomcast.realtime.adapters.redis.messages.packing import unpack
 from roomcast.redis_client import RedisAddress, RedisOptions
 from roomcast.wire.socketio import Decoder, Packet, PacketType
 from support.programs import unavailable

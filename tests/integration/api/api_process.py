@@ -13,19 +13,19 @@ import uvicorn
 
 from roomcast.api.app import create_api
 from roomcast.api.services import ApiServices
-from roomcast.chat.admission import Admissions
-from roomcast.chat.feed import Feed
-from roomcast.chat.following import TurnFollower
+from roomcast.chat.answers.following import TurnFollower
+from roomcast.chat.delivery.relay import Relay
 from roomcast.chat.notifications.preferences import Devices, Preferences
-from roomcast.chat.personal import PersonalData
-from roomcast.chat.publishing import Publishing
-from roomcast.chat.read_state import ReadState
-from roomcast.chat.reading import ChatReader
-from roomcast.chat.relay import Relay
-from roomcast.chat.searching import ChatSearch
-from roomcast.chat.sessions import Sessions
-from roomcast.chat.turns import Turns
-from roomcast.chat.writing import ChatWriter
+from roomcast.chat.use_cases.admission import Admissions
+from roomcast.chat.use_cases.feed import Feed
+from roomcast.chat.use_cases.personal import PersonalData
+from roomcast.chat.use_cases.publishing import Publishing
+from roomcast.chat.use_cases.read_state import ReadState
+from roomcast.chat.use_cases.reading import ChatReader
+from roomcast.chat.use_cases.searching import ChatSearch
+from roomcast.chat.use_cases.sessions import Sessions
+from roomcast.chat.use_cases.turns import Turns
+from roomcast.chat.use_cases.writing import ChatWriter
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.eventlog.memory_streams import MemoryTurnStreams
 from roomcast.store.opening import open_store

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from roomcast.store.database import sqlite_url
+from roomcast.store.engine.database import sqlite_url
 
 SCRIPT = Path(__file__).with_name("api_process.py")
 SENDERS = 12

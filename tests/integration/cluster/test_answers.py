@@ -16,9 +16,9 @@ import pytest
 from roomcast.app.redis_services import RedisServices
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
-from roomcast.chat.answer import Answer
-from roomcast.chat.chunks import encode_chunks
-from roomcast.chat.encoding import encode_message, event_args
+from roomcast.chat.answers.answer import Answer
+from roomcast.chat.answers.chunks import encode_chunks
+from roomcast.chat.delivery.encoding import encode_message, event_args
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
 from roomcast.chat.ports import EventLog, Head, LogEntry, TurnFrame, TurnStreams

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from roomcast.chat.delivery.relay import RelayOptions
 from roomcast.chat.model import ANYONE
 from roomcast.chat.ports import Appended, CannotReplay, Head, LogNotStored, Replay
-from roomcast.chat.relay import RelayOptions
 from roomcast.contract.rest import SendMessage
 from support.backend import open_backend
 from support.log_watch import Sink, entries

@@ -10,8 +10,8 @@ from random import Random
 
 import pytest
 
-from roomcast.chat.chunks import ending_chunk
-from roomcast.chat.following import LOOK_S, TurnFollower
+from roomcast.chat.answers.chunks import ending_chunk
+from roomcast.chat.answers.following import LOOK_S, TurnFollower
 from roomcast.chat.model import ANYONE, Ending, Turn
 from roomcast.chat.ports import Chunk
 from roomcast.contract.events import TurnStatus

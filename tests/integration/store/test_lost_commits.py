@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from roomcast.chat.commands import MemberAction
+from roomcast.chat.delivery.relay import Relay, RelayOptions
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ANYONE, Caller, StoredEvent
 from roomcast.chat.ports import ChatStore, LogEntry
-from roomcast.chat.relay import Relay, RelayOptions
-from roomcast.chat.writing import ChatOptions, ChatWriter
+from roomcast.chat.use_cases.writing import ChatOptions, ChatWriter
 from roomcast.contract.events import EventType
 from roomcast.contract.rest import CreateChat, SendMessage
 from roomcast.eventlog.memory import MemoryEventLog

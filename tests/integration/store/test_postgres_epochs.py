@@ -9,11 +9,11 @@ from itertools import product
 
 import pytest
 
-from roomcast.chat.admission import Admissions
+from roomcast.chat.delivery.relay import Relay, RelayOptions
 from roomcast.chat.model import ANYONE
 from roomcast.chat.ports import ChatStore, EventLog, Head, LogEntry
-from roomcast.chat.reading import ChatReader
-from roomcast.chat.relay import Relay, RelayOptions
+from roomcast.chat.use_cases.admission import Admissions
+from roomcast.chat.use_cases.reading import ChatReader
 from roomcast.contract.cursor import Cursor
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.store.migrating import migrate

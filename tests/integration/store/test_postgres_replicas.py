@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import NewChat
 from roomcast.chat.errors import AdditionLimitReached
+from roomcast.chat.policies.additions import AdditionLimits
 from roomcast.store.opening import open_store
 from support.backend import START
 from support.databases import fresh_postgres

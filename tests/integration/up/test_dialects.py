@@ -12,8 +12,8 @@ import httpx
 import pytest
 import socketio
 
-from roomcast.chat.answer import SEPARATOR
-from roomcast.chat.answer_state import AnswerState
+from roomcast.chat.answers.answer import SEPARATOR
+from roomcast.chat.answers.answer_state import AnswerState
 from support.agui_client import AgUiClient
 from support.dialect_clients import UiMessage, open_socket, question, read_events
 from support.paced_responder import script

@@ -10,10 +10,10 @@ import pytest
 from fastapi.routing import APIRoute
 
 from roomcast.api.dialects import agui_routes, ai_sdk, probe
-from roomcast.api.mark_routes import mark_router
-from roomcast.api.routes import router
-from roomcast.api.search_routes import search_router
-from roomcast.api.turn_routes import turn_router
+from roomcast.api.routes.marks import mark_router
+from roomcast.api.routes.messages import router
+from roomcast.api.routes.search import search_router
+from roomcast.api.routes.turns import turn_router
 from roomcast.auth.scopes import ServiceScope
 from support.api_client import bearer, open_api, problem
 

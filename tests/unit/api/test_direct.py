@@ -160,7 +160,7 @@ async def test_every_question_of_a_gateway_is_answered_as_by_the_declared_route(
                     patch.setattr(backend.store.chats, "access", failing(failure))
                     found.append(comparable(await client.post(path, json={"asks": [ASK]}, headers=tokens[0])))
             with monkeypatch.context() as patch:
-                patch.setattr("roomcast.api.internal_routes._admit", None)  # a bug
+                patch.setattr("roomcast.api.routes.internal._admit", None)  # a bug
                 found.append(comparable(await client.post(path, json={"asks": [ASK]}, headers=tokens[0])))
             counted = {key: sum(histogram.counts) for key, histogram in app.state.durations.items()}
             return [*found, counted]

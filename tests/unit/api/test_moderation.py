@@ -1,4 +1,4 @@
-"""The errors of the moderation, as REST answers them. What it does: tests/unit/chat/test_moderation.py."""
+"""The errors of the moderation, as REST answers them. What it does: tests/unit/chat/use_cases/test_moderation.py."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fastapi import FastAPI
 from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
-from roomcast.chat.moderation import Moderation
-from roomcast.chat.writing import ChatWriter
+from roomcast.chat.use_cases.moderation import Moderation
+from roomcast.chat.use_cases.writing import ChatWriter
 from roomcast.contract.moderation import Review
 from roomcast.moderation.function import FunctionModerator
 from support.api_client import open_api, problem

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from roomcast.api.app import create_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices
-from roomcast.chat.rates import LimitName, Rate
+from roomcast.chat.policies.rates import LimitName, Rate
 from roomcast.limits.memory import MemoryRateLimiter
 from support.api_client import bearer, open_api, problem
 

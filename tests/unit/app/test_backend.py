@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from roomcast.app.backend import LocalAdmission
-from roomcast.chat.admission import Admissions
 from roomcast.chat.errors import ChatNotFound, Muted, RightMissing, StoreUnavailable, TurnNotFound
 from roomcast.chat.model import ANYONE, Caller, ChatAccess
+from roomcast.chat.use_cases.admission import Admissions
 from roomcast.contract.cursor import Cursor
 from roomcast.gateway.ports import Admission, AdmissionDenied, ApiUnavailable, Head, Refused, UnknownTurn
 

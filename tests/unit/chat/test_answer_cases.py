@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.answer import Answer
+from roomcast.chat.answers.answer import Answer
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "cases" / "answers.json").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.chat.mentions import MAX_IDS, MAX_SIGNS, mentioned
+from roomcast.chat.policies.mentions import MAX_IDS, MAX_SIGNS, mentioned
 
 
 @pytest.mark.parametrize(

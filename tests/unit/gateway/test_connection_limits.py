@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roomcast.chat.errors import RateLimitReached
-from roomcast.chat.rates import LimitName, RateLimits
+from roomcast.chat.policies.rates import LimitName, RateLimits
 from roomcast.gateway.connection_limits import ConnectionLimits, OpenConnectionLimits
 from roomcast.limits.memory import MemoryRateLimiter
 

@@ -9,7 +9,7 @@ import pytest
 
 from roomcast.realtime import Server
 from roomcast.realtime.admin import AdminOptions, hash_password, instrument
-from roomcast.realtime.core.dispatch import Dispatcher
+from roomcast.realtime.core.handlers.dispatch import Dispatcher
 from support.waiting import until
 
 OPTIONS = AdminOptions(username="admin", password_hash=hash_password("secret"))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from roomcast.chat.answer import Answer
+from roomcast.chat.answers.answer import Answer
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import AnswerItem, CutOff, Prompt, Reference, Responder, Usage
 from roomcast.contract.text import MAX_CONTENT_CHARS

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.answer import Answer as FoldedAnswer
+from roomcast.chat.answers.answer import Answer as FoldedAnswer
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import AnswerItem, CutOff, Prompt, Responder, ResponderFailure
 from roomcast.contract.events import TurnReason

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
 from roomcast.chat.model import ChatAi
-from roomcast.store.database import backend_for
+from roomcast.store.engine.database import backend_for
 from roomcast.store.errors import DatabaseTooNew
 from roomcast.store.migrating import HEAD, MIGRATIONS, migrate
 from roomcast.store.options import DatabaseOptions

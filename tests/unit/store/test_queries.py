@@ -17,7 +17,6 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, event
 
-from roomcast.chat.additions import AdditionLimits
 from roomcast.chat.commands import (
     AcceptInvite,
     Ban,
@@ -58,19 +57,20 @@ from roomcast.chat.commands import (
 from roomcast.chat.errors import AnswerActive
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, MessageFilter, PushDevice
+from roomcast.chat.policies.additions import AdditionLimits
+from roomcast.chat.policies.quotas import Quotas
+from roomcast.chat.policies.search_terms import parse_query
 from roomcast.chat.ports import MAX_DEVICES, PushedMessage
 from roomcast.chat.ports.personal import Erasure
-from roomcast.chat.quotas import Quotas
-from roomcast.chat.search_terms import parse_query
-from roomcast.chat.webhooks.model import StoredWebhook, Undelivered, WebhookClaim
+from roomcast.chat.webhook_values import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import Attachment, MemberRole, TurnStatus
 from roomcast.contract.internal import EndedSession
-from roomcast.store import chats as chat_queries
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.queries import chats as chat_queries
+from roomcast.store.queries.searching import RECENT, SqlSearchStore
 from roomcast.store.rows import from_ms
-from roomcast.store.searching import RECENT, SqlSearchStore
 from roomcast.store.tables import METADATA
 from support.backend import START, fresh_database, new_message
 from support.postgres_server import PostgresServer

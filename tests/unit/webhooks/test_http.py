@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.webhooks.model import Attempt, StoredWebhook
+from roomcast.chat.webhook_values import Attempt, StoredWebhook
 from roomcast.webhooks.http import HttpWebhookSender
 from roomcast.wire.standard_webhooks import encode_secret
 from support.provider import Answer, running_provider

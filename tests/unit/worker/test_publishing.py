@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.answer import Answer
-from roomcast.chat.chunks import decode_chunks
+from roomcast.chat.answers.answer import Answer
+from roomcast.chat.answers.chunks import decode_chunks
 from roomcast.chat.errors import TurnLost
 from roomcast.chat.model import StoredMessage, Turn, TurnClaim
 from roomcast.chat.ports import MAX_FRAME_BYTES, LogNotStored, LogUnavailable, TurnFrame

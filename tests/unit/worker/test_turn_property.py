@@ -13,7 +13,7 @@ import pytest
 
 from roomcast.chat.model import ANYONE
 from roomcast.chat.ports import AnswerItem, LogNotStored, LogUnavailable, Prompt, Reference, ResponderFailure
-from roomcast.chat.turns import Turns
+from roomcast.chat.use_cases.turns import Turns
 from support.backend import Backend, open_backend
 from support.scripted import ScriptedStreams
 from support.worker import ask, ended, outcome, running_worker

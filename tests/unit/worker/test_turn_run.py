@@ -16,7 +16,7 @@ from roomcast.chat.commands import CallTool, Command, EndTurn, StartTurn
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import ANYONE, StoredMessage, Turn
 from roomcast.chat.ports import CutOff, LogUnavailable, Reference, ResponderFailure, Usage, encode_stop
-from roomcast.chat.turns import Turns
+from roomcast.chat.use_cases.turns import Turns
 from roomcast.contract.events import TurnReason
 from roomcast.contract.text import MAX_CONTENT_CHARS
 from roomcast.worker.options import WorkerOptions

@@ -15,7 +15,7 @@ import pytest
 
 from roomcast.chat.commands import DeleteChat, NewChat
 from roomcast.chat.ports import SystemClock
-from roomcast.chat.webhooks.managing import Webhooks
+from roomcast.chat.use_cases.webhooks import Webhooks
 from roomcast.contract.tenants import act_in, qualify
 from roomcast.contract.webhooks import ChangeWebhook, NewWebhook
 from roomcast.store.opening import Store, open_store

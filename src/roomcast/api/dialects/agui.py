@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from roomcast.chat.answer_state import SEPARATOR
+from roomcast.chat.answers.answer_state import SEPARATOR
 from roomcast.chat.ports.responder import Chunk
 from roomcast.contract.text import MAX_SEQ
 

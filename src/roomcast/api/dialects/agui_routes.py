@@ -25,7 +25,7 @@ from starlette.responses import Response
 from roomcast.api.dialects.agui import Event, Run, read_known
 from roomcast.api.dialects.asking import Conversation, invalid, text_of
 from roomcast.api.dialects.sending import EventStream, error_text
-from roomcast.api.routes import services_of, trace_of
+from roomcast.api.routes.messages import services_of, trace_of
 from roomcast.auth.scopes import ServiceScope
 from roomcast.contract.model import Payload
 from roomcast.contract.tenants import local_id

@@ -181,7 +181,7 @@ class Conversation:
         return None
 
     async def stop(self, turn_id: str) -> None:
-        """Stop a turn; see `roomcast.chat.turns.Turns.stop`."""
+        """Stop a turn; see `roomcast.chat.use_cases.turns.Turns.stop`."""
         await self._services.turns.stop(self._caller, self.chat_id, turn_id)
 
     def follow(self, turn_id: str) -> AsyncGenerator[Chunk | None]:

@@ -19,11 +19,11 @@ from sqlalchemy.exc import DBAPIError
 from roomcast.app.backend import database_options
 from roomcast.app.doctor.clock import check_clock
 from roomcast.app.doctor.findings import Finding, fault, ok, warning
-from roomcast.store.backend import driver_message
 from roomcast.store.backups.sqlite import opened_read_only
-from roomcast.store.database import backend_for
+from roomcast.store.engine.backend import driver_message
+from roomcast.store.engine.database import backend_for
+from roomcast.store.engine.exclusive import ExclusiveLock
 from roomcast.store.errors import DataInUse, StoreError
-from roomcast.store.exclusive import ExclusiveLock
 from roomcast.store.migrating import HEAD
 from roomcast.store.options import READERS
 

@@ -1,7 +1,7 @@
 """The files of a prompt: images and texts, within limits of bytes, so that a model receives their contents.
 
 The newest files come first. A file that does not fit, and one of another type, is only the line that
-`chat.context.build_prompt` writes.
+`chat.answers.context.build_prompt` writes.
 
 Layer: chat.
 """

@@ -27,8 +27,8 @@ from roomcast.chat.files.options import THUMBNAIL_TYPE, UNSENT_FOR, FileCounters
 from roomcast.chat.files.removal import FileRemoval
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import Caller
+from roomcast.chat.policies.rates import LimitName
 from roomcast.chat.ports import Clock, ContentHeaders, FileContents, FileStore, RateLimiter, SystemClock
-from roomcast.chat.rates import LimitName
 from roomcast.contract.events import Attachment
 
 #: Uploads of one process at the same time; each holds a few MiB.

@@ -1,6 +1,7 @@
 """Notifications of users: what notifies them, their devices, and pushes to these.
 
-May import: chat.commands, chat.errors, chat.model, chat.ports, chat.read_state, contract, outgoing.addresses, backoff.
+May import: chat.commands, chat.errors, chat.model, chat.ports, chat.use_cases.read_state, contract, outgoing.addresses,
+backoff.
 
 | module | what |
 |---|---|

@@ -14,7 +14,7 @@ from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember, PushRefus
 from roomcast.chat.model import Caller, Notifications, PushDevice
 from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.ports import ChatStore, Clock, PushStore, SystemClock
-from roomcast.chat.read_state import reader_of
+from roomcast.chat.use_cases.read_state import reader_of
 from roomcast.contract.rest import NotifyLevel
 
 

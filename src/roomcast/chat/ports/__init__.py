@@ -2,7 +2,8 @@
 
 Each port has a contract suite in tests/contract, which runs over every implementation.
 
-May import: chat.model, chat.commands, chat.errors, chat.rates, chat.search_terms, chat.webhooks.model, contract.
+May import: chat.model, chat.commands, chat.errors, chat.policies.rates,
+chat.policies.search_terms, chat.webhook_values, contract.
 
 | module | what |
 |---|---|

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from roomcast.chat.errors import RateLimitReached
-from roomcast.chat.rates import LimitName
+from roomcast.chat.policies.rates import LimitName
 
 #: A limit; the user, chat or address that is counted; how much.
 Charge = tuple[LimitName, str, int]

@@ -14,7 +14,7 @@ class Moderator(Protocol):
     """Decides what happens to a text before it is stored."""
 
     async def review(self, review: Review) -> Verdict:
-        """The verdict. `chat.moderation` limits the time and the number of concurrent calls.
+        """The verdict. `chat.use_cases.moderation` limits the time and the number of concurrent calls.
 
         Raises:
             Exception: there is no verdict; the text says why, for the log.

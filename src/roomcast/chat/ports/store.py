@@ -35,7 +35,7 @@ from roomcast.chat.model import (
     Turn,
     TurnClaim,
 )
-from roomcast.chat.search_terms import Query
+from roomcast.chat.policies.search_terms import Query
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.internal import EndedSession
 from roomcast.contract.rest import NotifyLevel
@@ -333,7 +333,7 @@ class TurnStore(Writes, Protocol):
         """The earliest end of a lease; None if no turn is claimed."""
 
     async def used(self, subject: str, window: datetime) -> tuple[int, int]:
-        """The AI answers and the tokens of a user or a tenant in the window that began then; see `chat.quotas`."""
+        """The AI answers and the tokens of a user or a tenant in the window that began then; see `policies.quotas`."""
 
     async def context(self, chat_id: str, up_to_place: int, limit: int) -> Sequence[StoredMessage]:
         """The last versions of the newest messages with place <= ``up_to_place``, ascending, at most ``limit``."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from roomcast.chat.model import StoredEvent
-from roomcast.chat.webhooks.model import (
+from roomcast.chat.webhook_values import (
     Attempt,
     PlacedEvent,
     StoredWebhook,

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from roomcast.backoff import jittered, should_log
-from roomcast.chat.rights import silent_until
+from roomcast.chat.policies.rights import silent_until
 from roomcast.contract.events import STORED_EVENTS, EventType, MemberUpdate
 from roomcast.contract.tenants import qualify, tenant_of
 from roomcast.gateway.ports import AdmissionDenied, ApiUnavailable, ChatAdmission

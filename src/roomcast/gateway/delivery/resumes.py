@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from roomcast.chat.answer import fold
+from roomcast.chat.answers.answer import fold
 from roomcast.chat.ports import LogUnavailable, TurnFrame, TurnStreams
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.gateway import ResumeAnswerAck

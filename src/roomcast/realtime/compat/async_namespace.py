@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from roomcast.realtime.compat.managers import Room
-from roomcast.realtime.core.registry import RESERVED, Handler, call_trimmed
+from roomcast.realtime.core.handlers.registry import RESERVED, Handler, call_trimmed
 from roomcast.realtime.namespace import NamespaceMethods
 
 

@@ -25,8 +25,8 @@ from roomcast.realtime.compat.origins import CompatOrigins, Origins
 from roomcast.realtime.compat.packet_class import PacketClass
 from roomcast.realtime.core.callbacks import emit_with_callback
 from roomcast.realtime.core.environ import Environ
+from roomcast.realtime.core.handlers.registry import RESERVED, Handler
 from roomcast.realtime.core.reasons import Reason
-from roomcast.realtime.core.registry import RESERVED, Handler
 from roomcast.realtime.core.socket import AckCallback, Socket
 from roomcast.realtime.errors import AckLimitExceeded, AckTimeout, SocketGone
 from roomcast.realtime.server import Server

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Protocol
 
-from roomcast.realtime.core.registry import NO_ACK
+from roomcast.realtime.core.handlers.registry import NO_ACK
 from roomcast.realtime.fanout.message import EncodedEvent
 
 _MARK = "roomcast.attachment"

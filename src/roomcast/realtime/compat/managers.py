@@ -214,7 +214,7 @@ class AsyncRedisManager(AsyncManager):
         return self._write_only
 
     async def _publish(self, command: Command) -> None:
-        from roomcast.realtime.adapters.redis.protocol import encode_command
+        from roomcast.realtime.adapters.redis.messages.protocol import encode_command
 
         encoded = encode_command(self.channel, None, command)
         if encoded is not None:

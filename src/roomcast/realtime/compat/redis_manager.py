@@ -41,7 +41,7 @@ class RedisManager:
         # Local: a server without Redis needs neither redis-py nor msgpack.
         from redis import Redis
 
-        from roomcast.realtime.adapters.redis.protocol import encode_command
+        from roomcast.realtime.adapters.redis.messages.protocol import encode_command
 
         if not write_only:
             raise ValueError("RedisManager is for processes without a server: pass write_only=True")

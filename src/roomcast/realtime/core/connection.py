@@ -18,9 +18,9 @@ from functools import partial
 from typing import Any
 
 from roomcast.realtime.cluster.operators import BroadcastOperator
-from roomcast.realtime.core.dispatch import REJECTED, Unfinished
 from roomcast.realtime.core.environ import Environ
-from roomcast.realtime.core.inbox import Inbox
+from roomcast.realtime.core.handlers.dispatch import REJECTED, Unfinished
+from roomcast.realtime.core.handlers.inbox import Inbox
 from roomcast.realtime.core.ports import Candidate, ConnectionHost, Transport
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.socket import Phase, Socket, SocketConnection

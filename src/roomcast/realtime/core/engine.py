@@ -32,17 +32,17 @@ from roomcast.realtime.cluster.operators import BroadcastOperator
 from roomcast.realtime.core.acks import BroadcastAcks
 from roomcast.realtime.core.backlogs import Backlogs
 from roomcast.realtime.core.connection import SID_CHARS, Connection, new_sid
-from roomcast.realtime.core.dispatch import Dispatcher
-from roomcast.realtime.core.dynamic import DynamicNamespaces
-from roomcast.realtime.core.hooks import HookedDispatcher, Hooks
+from roomcast.realtime.core.handlers.dispatch import Dispatcher
+from roomcast.realtime.core.handlers.dynamic import DynamicNamespaces
+from roomcast.realtime.core.handlers.hooks import HookedDispatcher, Hooks
+from roomcast.realtime.core.handlers.listeners import AnyListener
+from roomcast.realtime.core.handlers.registry import CATCH_ALL, Parent, Registry
 from roomcast.realtime.core.hub import Hub
-from roomcast.realtime.core.listeners import AnyListener
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.ports import NewPackets, Transport
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.recovery.ordered import OrderedRecovery
 from roomcast.realtime.core.recovery.sessions import RecoverableHub, Recovery
-from roomcast.realtime.core.registry import CATCH_ALL, Parent, Registry
 from roomcast.realtime.core.server_events import ServerEventHandler, ServerEvents
 from roomcast.realtime.core.socket import Socket, SocketConnection
 from roomcast.realtime.errors import RoomLimitExceeded

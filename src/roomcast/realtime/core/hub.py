@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from roomcast.realtime.core.listeners import event_of
+from roomcast.realtime.core.handlers.listeners import event_of
 from roomcast.realtime.core.socket import Socket, SocketConnection
 from roomcast.realtime.fanout.log import FanoutLog, Room
 from roomcast.realtime.fanout.message import OutgoingMessage

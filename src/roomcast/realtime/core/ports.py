@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from roomcast.realtime.cluster.operators import BroadcastOperator
 from roomcast.realtime.core.backlogs import Backlogs
-from roomcast.realtime.core.dispatch import Dispatcher
+from roomcast.realtime.core.handlers.dispatch import Dispatcher
 from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.observer import Observer
 from roomcast.realtime.core.reasons import Reason

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from roomcast.realtime.cluster.commands import Rooms
 from roomcast.realtime.cluster.operators import BroadcastOperator
 from roomcast.realtime.core.environ import Environ
-from roomcast.realtime.core.listeners import AnyListener, Listeners, checked, event_of, notify
+from roomcast.realtime.core.handlers.listeners import AnyListener, Listeners, checked, event_of, notify
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.errors import AckLimitExceeded, RoomLimitExceeded, SocketGone
 from roomcast.realtime.fanout.log import FanoutLog, Outlet

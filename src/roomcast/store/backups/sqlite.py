@@ -17,8 +17,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from roomcast.store.engine.exclusive import ExclusiveLock
 from roomcast.store.errors import BackupFailed, DatabaseTooNew
-from roomcast.store.exclusive import ExclusiveLock
 from roomcast.store.migrating import HEAD
 
 #: Pages of one step of a copy, 4 MiB: progress is reported after each step.

@@ -14,13 +14,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from roomcast.chat.model import AuditAction
 from roomcast.chat.ports.personal import Erasure, PersonalPage
-from roomcast.store.batch import CustomWrite
-from roomcast.store.database import Database
+from roomcast.store.engine.batch import CustomWrite
+from roomcast.store.engine.database import Database
+from roomcast.store.engine.writer import Writer
 from roomcast.store.personal.pages import Found, find
 from roomcast.store.rows import AnyRow, from_ms, maybe_time, to_ms
 from roomcast.store.rules.recording import audit_row, no_chat
 from roomcast.store.tables import audit, ended_sessions, erasures
-from roomcast.store.writer import Writer
 
 _OF_USER: Final = select(erasures).where(erasures.c.user_id == bindparam("user"))
 # One process works on an erasure; others skip it.

@@ -19,7 +19,7 @@ from sqlalchemy import Column, Select, String, Table, literal, select, tuple_
 from roomcast.chat.ports.personal import InChat, PersonalPage
 from roomcast.contract.tenants import SEPARATOR, local_id, tenant_of
 from roomcast.contract.text import MAX_ID_CHARS, format_time
-from roomcast.store.database import Database
+from roomcast.store.engine.database import Database
 from roomcast.store.personal.columns import Erase, personal_of
 from roomcast.store.rows import AnyRow, from_ms
 from roomcast.store.tables import METADATA, audit, events, members, messages, reactions, turns

@@ -25,5 +25,5 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``turns``, ``turn_commands`` | AI turns: their states; their commands |
 | ``work`` | what rules work with: the loaded rows, and the changes so far |
 | ``recording`` | the chats, events and messages that a batch adds |
-| ``exchange`` | the rows that a batch reads and writes, for `roomcast.store.statements` |
+| ``exchange`` | the rows that a batch reads and writes, for `roomcast.store.engine.statements` |
 """

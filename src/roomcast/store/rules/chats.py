@@ -10,7 +10,7 @@ from dataclasses import replace
 from roomcast.chat.commands import ChangeAi, ChangeChat, DeleteChat, MarkPublished, MemberAction, NewChat, OpenDirect
 from roomcast.chat.errors import ChatExists
 from roomcast.chat.model import AuditAction, ChatAi, ChatState, Committed, StoredChat, StoredEvent
-from roomcast.chat.rights import Right
+from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import EventType, MemberRole
 from roomcast.store.rows import encode_ai
 from roomcast.store.rules import members, rights

@@ -1,4 +1,4 @@
-"""The rows that a batch reads, and the changes that it writes; `roomcast.store.statements` does both.
+"""The rows that a batch reads, and the changes that it writes; `roomcast.store.engine.statements` does both.
 
 Layer: store.rules.
 """

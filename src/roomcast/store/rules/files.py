@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from roomcast.chat.commands import DropFile, FinishFile, ForgetFile, NewMessage, ReserveFile
 from roomcast.chat.errors import FileLimitReached, FileNotFound
 from roomcast.chat.model import StoredMessage
-from roomcast.chat.rights import Right
+from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import Attachment
 from roomcast.store.rows import to_ms
 from roomcast.store.rules import rights

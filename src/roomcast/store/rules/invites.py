@@ -8,7 +8,7 @@ from __future__ import annotations
 from roomcast.chat.commands import MAX_INVITES, AcceptInvite, NewInvite, RevokeInvite
 from roomcast.chat.errors import InviteNotFound, Muted, NotAllowed, NotAMember, RightMissing, TooManyEntries
 from roomcast.chat.model import AuditAction, Committed
-from roomcast.chat.rights import Right
+from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import MemberRole
 from roomcast.store.rows import to_ms
 from roomcast.store.rules import rights

@@ -12,7 +12,7 @@ import json
 from roomcast.chat.commands import MAX_EMOJI, MAX_PINS, MAX_REACTIONS, DeleteMessage, Pin, React
 from roomcast.chat.errors import AnswerActive, MessageNotFound, TooManyMarks
 from roomcast.chat.model import AuditAction, Committed
-from roomcast.chat.rights import Right
+from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
 from roomcast.store.rules import files as attached_files

@@ -1,6 +1,6 @@
 """The rules for memberships: members, their roles and mutes, bans.
 
-A user that adds others is limited by allowances (`chat.additions`).
+A user that adds others is limited by allowances (`chat.policies.additions`).
 
 Layer: store.rules.
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
-from roomcast.chat.additions import ALL_USERS, AdditionLimits
 from roomcast.chat.commands import MAX_BANS, Ban, ChangeMember, MemberAction, NewMemberChange
 from roomcast.chat.errors import Banned, LastOwner, MemberNotFound, NotAllowed, TooManyEntries
 from roomcast.chat.model import AuditAction, Committed, StoredEvent
-from roomcast.chat.rights import PLAIN_ROLES, Right
+from roomcast.chat.policies.additions import ALL_USERS, AdditionLimits
+from roomcast.chat.policies.rights import PLAIN_ROLES, Right
 from roomcast.contract.events import EventType, MemberRole
 from roomcast.store.rows import from_ms, to_ms
 from roomcast.store.rules import rights

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roomcast.chat.commands import NewMessage
-from roomcast.chat.encoding import encode_message
+from roomcast.chat.delivery.encoding import encode_message
 from roomcast.chat.errors import MessageNotFound
 from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
-from roomcast.chat.rights import Right
+from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import EventType
 from roomcast.store.rules import files as attached_files
 from roomcast.store.rules import quotas, reads, rights

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from roomcast.chat.quotas import Quotas, Use
+from roomcast.chat.policies.quotas import Quotas, Use
 from roomcast.store.rows import to_ms
 from roomcast.store.rules.exchange import Needs
 from roomcast.store.rules.work import Work

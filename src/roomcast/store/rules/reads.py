@@ -6,8 +6,8 @@ Layer: store.rules. Source: docs/decisions/0017.
 from __future__ import annotations
 
 from roomcast.chat.commands import MarkRead, NewMessage
-from roomcast.chat.mentions import mentioned
 from roomcast.chat.model import CursorMoved, StoredMessage
+from roomcast.chat.policies.mentions import mentioned
 from roomcast.contract.tenants import MAX_QUALIFIED_CHARS, qualify, tenant_of
 from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.work import Work

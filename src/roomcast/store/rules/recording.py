@@ -16,9 +16,9 @@ from typing import Any, Final
 from sqlalchemy import Table
 
 from roomcast.chat.commands import NewChat
-from roomcast.chat.encoding import encode_event, encode_message
+from roomcast.chat.delivery.encoding import encode_event, encode_message
 from roomcast.chat.model import AuditAction, ChatAi, StoredChat, StoredEvent, StoredMessage
-from roomcast.chat.search_terms import index_terms
+from roomcast.chat.policies.search_terms import index_terms
 from roomcast.contract.events import EventType
 from roomcast.contract.tenants import qualify, tenant_of
 from roomcast.store.lineage import Lineage

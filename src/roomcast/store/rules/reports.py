@@ -8,7 +8,7 @@ from __future__ import annotations
 from roomcast.chat.commands import MAX_REPORTS, Report, ResolveReport
 from roomcast.chat.errors import MessageNotFound, TooManyEntries
 from roomcast.chat.model import AuditAction
-from roomcast.chat.rights import Right
+from roomcast.chat.policies.rights import Right
 from roomcast.store.rows import to_ms
 from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs

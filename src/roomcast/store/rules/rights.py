@@ -1,4 +1,4 @@
-"""Checks what a member may do, in the transaction of the command. What each role may do: `roomcast.chat.rights`.
+"""Checks what a member may do, in the transaction of the command. What each role may do: `chat.policies.rights`.
 
 Layer: store.rules.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from roomcast.chat.errors import Muted, NotAMember, RightMissing
-from roomcast.chat.rights import MUTABLE, UNOWNED, Right, outranks, permits
+from roomcast.chat.policies.rights import MUTABLE, UNOWNED, Right, outranks, permits
 from roomcast.contract.events import MemberRole
 from roomcast.contract.text import format_time
 from roomcast.store.rows import from_ms, to_ms

@@ -14,11 +14,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from roomcast.chat.commands import CallTool, EndTurn, NewMessage, NewVersion, StartTurn, StopTurn
-from roomcast.chat.encoding import encode_message
+from roomcast.chat.delivery.encoding import encode_message
 from roomcast.chat.errors import AnswerActive, MessageNotFound, NotAllowed, TurnLost, TurnNotFound
 from roomcast.chat.ids import new_id
-from roomcast.chat.mentions import mentions
 from roomcast.chat.model import ChatAi, Committed, Ending, StoredEvent, StoredMessage, StoredTurn, TurnClaim
+from roomcast.chat.policies.mentions import mentions
 from roomcast.contract.events import Attachment, EventType, TurnReason, TurnStatus
 from roomcast.store.rows import to_ms
 from roomcast.store.rules.recording import Recorder

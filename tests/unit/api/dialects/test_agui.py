@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from roomcast.api.dialects.agui import Known, Run, read_known
-from roomcast.chat.answer import Answer
+from roomcast.chat.answers.answer import Answer
 from roomcast.chat.ports.responder import Chunk
 from support.agui_client import AgUiClient
 

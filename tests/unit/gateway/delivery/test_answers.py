@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.chunks import encode_chunks
-from roomcast.chat.encoding import encode_message, event_args
+from roomcast.chat.answers.chunks import encode_chunks
+from roomcast.chat.delivery.encoding import encode_message, event_args
 from roomcast.chat.ids import new_id
 from roomcast.chat.model import StoredEvent, StoredMessage, StoredTurn
 from roomcast.chat.ports import Head, LogEntry, TurnFrame, encode_frame

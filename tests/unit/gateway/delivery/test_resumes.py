@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomcast.chat.answer import Answer
+from roomcast.chat.answers.answer import Answer
 from roomcast.chat.ports import TurnFrame
 from roomcast.contract.errors import ErrorCode
 from roomcast.contract.gateway import ResumeAnswerAck

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
-from roomcast.realtime.adapters.redis.packing import pack, unpack
+from roomcast.realtime.adapters.redis.messages.packing import pack, unpack
 from roomcast.wire.errors import EncodeError
 
 JSON = st.recursive(

@@ -10,7 +10,7 @@ import pytest
 
 from roomcast.realtime import EncodedEvent
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
-from roomcast.realtime.adapters.redis.protocol import (
+from roomcast.realtime.adapters.redis.messages.protocol import (
     AcknowledgedBroadcast,
     FetchQuery,
     NamespaceChannels,

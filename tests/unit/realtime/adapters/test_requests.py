@@ -8,7 +8,7 @@ from typing import Any
 from roomcast.realtime import Server
 from roomcast.realtime.adapters.redis import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
-from roomcast.realtime.adapters.redis.protocol import AcknowledgedBroadcast, NamespaceChannels
+from roomcast.realtime.adapters.redis.messages.protocol import AcknowledgedBroadcast, NamespaceChannels
 from roomcast.realtime.adapters.redis.requests import RequestHandler
 from roomcast.realtime.cluster.commands import Selection
 

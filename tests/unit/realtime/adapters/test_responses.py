@@ -7,7 +7,7 @@ import msgpack
 import pytest
 
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
-from roomcast.realtime.adapters.redis.responses import Responder, Response, encode_socket, new_request_id
+from roomcast.realtime.adapters.redis.messages.responses import Responder, Response, encode_socket, new_request_id
 from roomcast.realtime.cluster.commands import SocketDescription
 from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.wire.engineio_http import TransportName

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, MessageType, message_of
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
-from roomcast.realtime.adapters.redis.protocol import RemoteCommand
-from roomcast.realtime.adapters.redis.stream_entries import (
+from roomcast.realtime.adapters.redis.messages.cluster_messages import ClusterMessage, MessageType, message_of
+from roomcast.realtime.adapters.redis.messages.protocol import RemoteCommand
+from roomcast.realtime.adapters.redis.messages.stream_entries import (
     decode_entry,
     decode_session,
     encode_entry,

@@ -19,7 +19,7 @@ from roomcast.realtime import (
 )
 from roomcast.realtime.cluster.commands import Disconnect, Selection
 from roomcast.realtime.cluster.gathering import HERE, GatheredAcks, Gathering
-from roomcast.realtime.core.registry import Handler
+from roomcast.realtime.core.handlers.registry import Handler
 from roomcast.realtime.requests.handshake import Handshake, Headers
 from roomcast.realtime.transports.asgi_websocket import AsgiWebSocket
 from roomcast.realtime.transports.polling import PollingTransport

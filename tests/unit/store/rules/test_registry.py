@@ -9,7 +9,7 @@ import pytest
 from roomcast.chat import commands
 from roomcast.chat.commands import Command
 from roomcast.contract.events import EPHEMERAL_EVENTS, STORED_EVENTS, EventType
-from roomcast.store.keyed_rows import by_key, split
+from roomcast.store.engine.keyed_rows import by_key, split
 from roomcast.store.rules.registry import RULES
 from roomcast.store.tables import additions
 

@@ -10,14 +10,12 @@ Layer: realtime. May import: core, cluster, fanout, requests, errors, wire, redi
 | ``adapter`` | `RedisAdapter`, which implements `cluster.commands.Adapter` over classic pub/sub |
 | ``sharded`` | `ShardedRedisAdapter`, over the sharded pub/sub of Redis 7 |
 | ``streams`` | `RedisStreamsAdapter`, over a stream: recovery of sessions by any server |
-| ``stream_reader``, ``stream_entries`` | reading without gaps; the entries and sessions, byte for byte |
+| ``stream_reader`` | reads a stream without gaps |
+| ``messages`` | the messages of Node's adapters, byte for byte; sans-I/O |
 | ``cluster_adapter`` | `ClusterAdapter`: what those two have in common |
-| ``cluster_messages``, ``cluster_answers`` | the messages of Node's newer adapters; answers to their queries |
+| ``cluster_answers`` | answers to the queries of Node's newer adapters |
 | ``emitter`` | `Emitter`, for processes without clients |
-| ``protocol`` | channels and messages, byte for byte; sans-I/O |
-| ``packing`` | msgpack as notepack.io writes and reads it, with limits |
 | ``queries`` | sends queries to the other servers and receives their responses |
-| ``responses`` | responses to queries, byte for byte; sans-I/O |
 | ``requests`` | executes other servers' requests and responds |
 | ``connection_pair`` | the publishing and the subscribing connection, opened and closed together |
 | ``slot_link`` | `SlotLink`: such connections to every master of a Redis Cluster |

@@ -18,14 +18,14 @@ from roomcast.backoff import Backoff, jittered
 from roomcast.realtime.adapters.redis.connection_pair import Channels, ConnectionPair, Link, Subscriptions
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
 from roomcast.realtime.adapters.redis.errors import MalformedMessage
-from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
-from roomcast.realtime.adapters.redis.protocol import (
+from roomcast.realtime.adapters.redis.messages.protocol import (
     NamespaceChannels,
     decode_broadcast,
     decode_request,
     encode_command,
     room_of,
 )
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.publish_queue import PublishQueue
 from roomcast.realtime.adapters.redis.queries import ClassicProtocol, QueryProtocol, QuerySender
 from roomcast.realtime.adapters.redis.requests import RequestHandler

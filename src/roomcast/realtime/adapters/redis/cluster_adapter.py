@@ -11,7 +11,12 @@ from collections.abc import Callable
 
 from roomcast.realtime.adapters.redis.adapter import RedisAdapter
 from roomcast.realtime.adapters.redis.cluster_answers import ClusterAnswers
-from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, ClusterQuery, new_uid, own_channel
+from roomcast.realtime.adapters.redis.messages.cluster_messages import (
+    ClusterMessage,
+    ClusterQuery,
+    new_uid,
+    own_channel,
+)
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.adapters.redis.queries import ClusterProtocol, QueryProtocol
 from roomcast.realtime.cluster.commands import Node

@@ -11,12 +11,17 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, ClusterQuery, MessageType
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
+from roomcast.realtime.adapters.redis.messages.cluster_messages import ClusterMessage, ClusterQuery, MessageType
+from roomcast.realtime.adapters.redis.messages.protocol import (
+    AcknowledgedBroadcast,
+    FetchQuery,
+    ServerSideEmit,
+    encode_json,
+)
+from roomcast.realtime.adapters.redis.messages.responses import ack_fields, describe, is_ours, parts_of
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
-from roomcast.realtime.adapters.redis.protocol import AcknowledgedBroadcast, FetchQuery, ServerSideEmit, encode_json
 from roomcast.realtime.adapters.redis.requests import LongAnswers, RemoteBroadcast, part_bytes
-from roomcast.realtime.adapters.redis.responses import ack_fields, describe, is_ours, parts_of
 from roomcast.realtime.cluster.commands import Broadcast, Node, Selection, ServerEvent, SocketDescription
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError

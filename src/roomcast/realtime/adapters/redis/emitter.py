@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Collection
 from typing import Any, Protocol
 
-from roomcast.realtime.adapters.redis.protocol import encode_command
+from roomcast.realtime.adapters.redis.messages.protocol import encode_command
 from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Selection
 from roomcast.realtime.core.server_events import server_event
 from roomcast.realtime.fanout.message import EncodedEvent

@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from roomcast.realtime.adapters.redis import cluster_messages
-from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, query_message
+from roomcast.realtime.adapters.redis.messages import cluster_messages
+from roomcast.realtime.adapters.redis.messages.cluster_messages import ClusterMessage, query_message
+from roomcast.realtime.adapters.redis.messages.protocol import RequestType, encode_query, server_pattern, servers_of
+from roomcast.realtime.adapters.redis.messages.responses import Response, new_request_id
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
-from roomcast.realtime.adapters.redis.protocol import RequestType, encode_query, server_pattern, servers_of
-from roomcast.realtime.adapters.redis.responses import Response, new_request_id
 from roomcast.realtime.cluster.commands import BroadcastWithAck, FetchSockets, Gatherer, Offset, Query, ServerEvent
 from roomcast.redis_client import RedisUnavailable
 

@@ -15,8 +15,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
-from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
-from roomcast.realtime.adapters.redis.protocol import (
+from roomcast.realtime.adapters.redis.messages.protocol import (
     AcknowledgedBroadcast,
     FetchQuery,
     NamespaceChannels,
@@ -27,7 +26,8 @@ from roomcast.realtime.adapters.redis.protocol import (
     ServerSideEmit,
     SocketsQuery,
 )
-from roomcast.realtime.adapters.redis.responses import Responder, encode_socket
+from roomcast.realtime.adapters.redis.messages.responses import Responder, encode_socket
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
 from roomcast.realtime.cluster.commands import Broadcast, Node, PendingAcks, Selection, ServerEvent, SocketDescription
 from roomcast.realtime.fanout.message import EncodedEvent
 from roomcast.wire.errors import EncodeError

@@ -15,10 +15,10 @@ from typing import ClassVar, Final, Literal
 
 from roomcast.realtime.adapters.redis.adapter import Taker
 from roomcast.realtime.adapters.redis.cluster_adapter import ClusterAdapter
-from roomcast.realtime.adapters.redis.cluster_messages import ClusterMessage, message_of
 from roomcast.realtime.adapters.redis.connection_pair import Channels, Subscriptions
+from roomcast.realtime.adapters.redis.messages.cluster_messages import ClusterMessage, message_of
+from roomcast.realtime.adapters.redis.messages.protocol import RemoteCommand
 from roomcast.realtime.adapters.redis.options import RedisAdapterOptions
-from roomcast.realtime.adapters.redis.protocol import RemoteCommand
 from roomcast.realtime.cluster.commands import Broadcast, Command
 from roomcast.redis_client import RedisOptions
 from roomcast.wire.errors import EncodeError

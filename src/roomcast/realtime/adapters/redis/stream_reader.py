@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from roomcast.realtime.adapters.redis.counters import RedisAdapterCounters
+from roomcast.realtime.adapters.redis.messages.stream_entries import format_id, parse_id
 from roomcast.realtime.adapters.redis.options import RedisStreamOptions
-from roomcast.realtime.adapters.redis.stream_entries import format_id, parse_id
 from roomcast.realtime.cluster.commands import Offset
 from roomcast.redis_client import RedisAddress, RedisConnection, RedisOptions, RedisUnavailable, wait_for
 

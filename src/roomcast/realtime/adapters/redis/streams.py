@@ -19,7 +19,9 @@ from typing import Any, ClassVar, Final
 from roomcast.backoff import Backoff
 from roomcast.realtime.adapters.redis.adapter import Taker
 from roomcast.realtime.adapters.redis.cluster_adapter import ClusterAdapter
-from roomcast.realtime.adapters.redis.cluster_messages import (
+from roomcast.realtime.adapters.redis.connection_pair import Channels, Link, Subscriptions
+from roomcast.realtime.adapters.redis.errors import MalformedMessage
+from roomcast.realtime.adapters.redis.messages.cluster_messages import (
     ClusterMessage,
     ClusterQuery,
     MessageType,
@@ -28,19 +30,17 @@ from roomcast.realtime.adapters.redis.cluster_messages import (
     own_channel,
     shared_channel,
 )
-from roomcast.realtime.adapters.redis.connection_pair import Channels, Link, Subscriptions
-from roomcast.realtime.adapters.redis.errors import MalformedMessage
-from roomcast.realtime.adapters.redis.options import RedisAdapterOptions, RedisStreamOptions
-from roomcast.realtime.adapters.redis.packing import pack
-from roomcast.realtime.adapters.redis.protocol import RemoteCommand
-from roomcast.realtime.adapters.redis.queries import ClusterProtocol, QueryProtocol
-from roomcast.realtime.adapters.redis.stream_entries import (
+from roomcast.realtime.adapters.redis.messages.packing import pack
+from roomcast.realtime.adapters.redis.messages.protocol import RemoteCommand
+from roomcast.realtime.adapters.redis.messages.stream_entries import (
     decode_entry,
     decode_session,
     encode_entry,
     encode_session,
     parse_id,
 )
+from roomcast.realtime.adapters.redis.options import RedisAdapterOptions, RedisStreamOptions
+from roomcast.realtime.adapters.redis.queries import ClusterProtocol, QueryProtocol
 from roomcast.realtime.adapters.redis.stream_reader import StreamReader
 from roomcast.realtime.cluster.commands import (
     Broadcast,

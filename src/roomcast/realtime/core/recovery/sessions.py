@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol
 
 from roomcast.realtime.cluster.commands import Broadcast, Command, Disconnect, Join, Leave, Offset, Selection
 from roomcast.realtime.cluster.membership import Membership
-from roomcast.realtime.core.dispatch import Dispatcher, Unfinished
+from roomcast.realtime.core.handlers.dispatch import Dispatcher, Unfinished
 from roomcast.realtime.core.hub import Hub
 from roomcast.realtime.core.reasons import Reason
 from roomcast.realtime.core.recovery.event_log import (

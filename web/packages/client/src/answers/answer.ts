@@ -1,6 +1,6 @@
 /**
  * An answer that grows: a fold of published chunks, in the vocabulary of the AI SDK's UI message stream, into the parts
- * of a message. Has the same result as `roomcast.chat.answer` in Python: tests/cases/answers.json tests both.
+ * of a message. Has the same result as `roomcast.chat.answers.answer` in Python: tests/cases/answers.json tests both.
  *
  * Adding a delta costs the same whatever the length of the answer: strings are appended, not copied. A part that does
  * not change remains the same object, so that a view can memoize it.

@@ -62,7 +62,7 @@ export type TurnReason =
   | 'no-responder'
   | 'too-many-attempts';
 /**
- * The role of a member in a chat; what each may do is in `roomcast.chat.rights`.
+ * The role of a member in a chat; what each may do is in `roomcast.chat.policies.rights`.
  */
 export type MemberRole = 'owner' | 'moderator' | 'member' | 'reader';
 
@@ -755,7 +755,7 @@ export interface CreateChat {
  */
 export interface CreateInvite {
   /**
-   * The role of a member in a chat; what each may do is in `roomcast.chat.rights`.
+   * The role of a member in a chat; what each may do is in `roomcast.chat.policies.rights`.
    */
   role?: 'owner' | 'moderator' | 'member' | 'reader';
   expiresIn?: number | null;
@@ -979,7 +979,7 @@ export interface MemberAdded {
   userId: string;
   actorId: string | null;
   /**
-   * The role of a member in a chat; what each may do is in `roomcast.chat.rights`.
+   * The role of a member in a chat; what each may do is in `roomcast.chat.policies.rights`.
    */
   role: 'owner' | 'moderator' | 'member' | 'reader';
   mutedUntil?: string | null;
