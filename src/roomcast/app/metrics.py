@@ -201,7 +201,7 @@ def limit_families(limiter: MemoryRateLimiter) -> Iterator[Family]:
 
 def moderation_families(moderation: Moderation) -> Iterator[Family]:
     """The moderation hook."""
-    text = "Texts by the outcome of their review; failed and paused: there was no verdict."
+    text = "Texts by the outcome of their review; failed, paused and busy: there was no verdict."
     yield Family("moderation_reviews", text, "counter", _all(OUTCOMES, moderation.outcomes), "outcome")
     yield Family("moderation_duration_seconds", "Times until a verdict.", "histogram", moderation.durations)
 

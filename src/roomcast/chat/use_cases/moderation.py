@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 MAX_FAILURES: Final = 5
 PAUSE_S: Final = 10.0
 #: The outcomes that `Moderation.outcomes` counts.
-OUTCOMES: Final = ("pass", "mask", "refuse", "failed", "paused")
+OUTCOMES: Final = ("pass", "mask", "refuse", "failed", "paused", "busy")
 
 _TITLE: Final = TypeAdapter(NewTitle)
 _DATA: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
@@ -46,8 +46,9 @@ class ModerationLimits:
     Attributes:
         when_away: What happens to a text without a verdict: it is stored unchanged, or the write fails and may be
             repeated.
-        deadline_s: Time limit for a verdict, with the wait for a free place.
-        concurrent: Reviews at the same time; further ones wait.
+        deadline_s: Time limit for a verdict.
+        concurrent: Reviews at the same time. Further ones wait as long for a place; without one the write fails and may
+            be repeated, also if texts without a verdict are stored: a flood must not turn reviews off.
     """
 
     when_away: WhenAway = "refuse"
@@ -97,7 +98,14 @@ class Moderation:
             # Of the messages that arrive from now on, only this one asks.
             self._paused_until = began + PAUSE_S
         try:
-            async with asyncio.timeout(self._limits.deadline_s), self._places:
+            async with asyncio.timeout(self._limits.deadline_s):
+                await self._places.acquire()
+        except TimeoutError:
+            # No failure of the hook.
+            self.outcomes["busy"] += 1
+            raise ModerationUnavailable from None
+        try:
+            async with asyncio.timeout(self._limits.deadline_s):
                 verdict = await self._moderator.review(review)
         except Exception as error:  # noqa: BLE001 - the hook is code of others: any failure means that it is away
             self._failures += 1
@@ -105,6 +113,8 @@ class Moderation:
             said = f"no verdict within {self._limits.deadline_s:g} s" if isinstance(error, TimeoutError) else str(error)
             logger.warning("moderation failed", extra={"error": said or repr(error), "failures": self._failures})
             return self._without_verdict(review, "failed")
+        finally:
+            self._places.release()
         self._failures = 0
         self.durations.observe(self._clock() - began)
         self.outcomes[verdict.action] += 1

@@ -10,12 +10,13 @@ import pytest
 
 from roomcast.chat.errors import ChatNotFound, MessageRefused, ModerationUnavailable
 from roomcast.chat.model import ANYONE, Caller
-from roomcast.chat.use_cases.moderation import MAX_FAILURES, PAUSE_S, Moderation, ModerationLimits
+from roomcast.chat.use_cases.moderation import MAX_FAILURES, PAUSE_S, Moderation, ModerationLimits, WhenAway
 from roomcast.chat.use_cases.writing import ChatWriter
 from roomcast.contract.moderation import Review, Verdict
 from roomcast.contract.rest import CreateChat, EditMessage, NewCustomEvent, SendMessage
 from roomcast.moderation.function import FunctionModerator
 from support.backend import open_backend
+from support.virtual_time import run_in_virtual_time
 
 REVIEW = Review(kind="send", chat_id="c", user_id="ann", role="USER", content="hello")
 
@@ -93,6 +94,21 @@ async def test_the_number_of_concurrent_reviews_is_limited() -> None:
     assert most == 3
 
 
+@pytest.mark.parametrize("when_away", ["pass", "refuse"])
+def test_a_burst_neither_passes_unreviewed_nor_counts_as_a_failure_of_the_hook(when_away: WhenAway) -> None:
+    async def slow(_review: Review) -> Verdict:
+        await asyncio.sleep(0.9)
+        return Verdict(action="pass")
+
+    async def burst() -> None:
+        moderation = Moderation(Hook(slow), ModerationLimits(when_away, deadline_s=1.0, concurrent=2))
+        outcomes = await asyncio.gather(*(moderation.review(REVIEW) for _ in range(20)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [str] * 4 + [ModerationUnavailable] * 16
+        assert moderation.outcomes == {"pass": 4, "busy": 16}
+
+    run_in_virtual_time(burst())
+
+
 async def test_a_function_answers_with_nothing_a_verdict_or_its_fields() -> None:
     answers: list[object] = [None, Verdict(action="mask", content="***"), {"action": "refuse", "reason": "no"}]
 
@@ -121,15 +137,15 @@ async def test_the_stored_text_is_the_masked_one_in_message_and_events(tmp_path:
     async with open_backend(tmp_path) as backend:
         writer = ChatWriter(backend.store.chats, backend.relay, moderation=Moderation(hook))
         hook.verdict = Verdict(action="mask", content="masked")
-        command = message("secret", clientMsgId="k", userId="ann")
+        command = message("confidential", clientMsgId="k", userId="ann")
         await writer.send(ANYONE, command)
         assert (await writer.send(ANYONE, command)).created is False
         assert len(hook.asked) == 1
         (stored,), _ = await backend.store.chats.messages("c", before=None, after=None, limit=9)
         assert stored.content == "masked"
         events, _ = await backend.store.chats.events_after("c", 0, 9)
-        assert not [event for event in events if b"secret" in event.payload]
-    assert b"secret" not in (tmp_path / "roomcast.db").read_bytes()
+        assert not [event for event in events if b"confidential" in event.payload]
+    assert b"confidential" not in (tmp_path / "roomcast.db").read_bytes()
 
 
 async def test_a_refused_text_is_not_stored_and_edits_are_reviewed(tmp_path: Path) -> None:
