@@ -44,7 +44,13 @@ function build(language: Language): Formats {
   const otherYear = new Intl.DateTimeFormat(locale, { dateStyle: 'long' });
   const list = new Intl.ListFormat(locale, { type: 'conjunction' });
   const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte'].map(
-    (unit) => new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'short', maximumSignificantDigits: 3 }),
+    (unit) =>
+      new Intl.NumberFormat(locale, {
+        style: 'unit',
+        unit,
+        unitDisplay: unit === 'byte' ? 'long' : 'short',
+        maximumSignificantDigits: 3,
+      }),
   );
   return {
     bytes(size) {
