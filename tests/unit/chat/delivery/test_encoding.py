@@ -67,11 +67,9 @@ def test_a_message_is_encoded_as_its_validated_payload(message: StoredMessage) -
 
 #: The fields of each event but ``new-msg`` besides those of `contract.Stored`.
 FIELDS: dict[EventType, dict[str, Any]] = {
-    EventType.MEMBER_ADDED: {"user_id": "u", "actor_id": None},
-    EventType.MEMBER_REMOVED: {"user_id": "u", "actor_id": "v"},
     EventType.CHAT_CHANGED: {"title": "t", "archived": True, "user_id": "u", "retention_days": 30},
     EventType.CHAT_DELETED: {"user_id": None},
-    EventType.MEMBER_ADDED: {"user_id": "u", "actor_id": None, "role": MemberRole.READER},
+    EventType.MEMBER_ADDED: {"user_id": "u", "actor_id": None, "role": MemberRole.READER, "muted_until": START},
     EventType.MEMBER_REMOVED: {"user_id": "u", "actor_id": "v", "banned": True},
     EventType.TURN_CHANGED: {"place": 7, "version": 3, "turn": StoredTurn("t", "m").to_contract()},
     EventType.TOOL_CALLED: {"turn_id": "t", "tool_call_id": "call-1", "tool_name": "weather"},
