@@ -3,6 +3,9 @@ import { apiBase } from './connection/addresses.ts';
 import { messageOf, NetworkError, ProblemError, TokenError } from './errors.ts';
 import { upload, type UploadOptions } from './files.ts';
 import type {
+  Report,
+  ReportList,
+  ReportMessage,
   AiSettings,
   Attachment,
   BanList,
@@ -239,6 +242,21 @@ export class RoomcastApi {
   /** Removes a member; the own user leaves. */
   removeMember(chatId: string, userId: string): Promise<void> {
     return this.#request('DELETE', pathOf(chatId, 'members', userId));
+  }
+
+  /** Reports a message to the moderators of its chat. */
+  reportMessage(chatId: string, messageId: string, report: ReportMessage): Promise<void> {
+    return this.#request('PUT', pathOf(chatId, 'messages', messageId, 'report'), { body: report });
+  }
+
+  /** The open reports of a chat, the oldest first; for its moderators. */
+  listReports(chatId: string): Promise<ReportList> {
+    return this.#request('GET', pathOf(chatId, 'reports'));
+  }
+
+  /** Closes a report. */
+  closeReport(chatId: string, { messageId, userId }: Report): Promise<void> {
+    return this.#request('DELETE', pathOf(chatId, 'reports', messageId, userId));
   }
 
   /** Users that may not become members. */

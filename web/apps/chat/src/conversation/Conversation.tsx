@@ -1,5 +1,5 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
-import { type Attachment, type ChatEntry, useChat, useReads } from '@roomcast/react';
+import { type Attachment, type ChatEntry, useChat, useReads, useRoomcastClient } from '@roomcast/react';
 import { useCallback, useEffect, useMemo, useState } from 'react';
 
 import { describeError } from '../errors.ts';
@@ -38,6 +38,7 @@ interface Props {
 
 export function Conversation({ chatId, me, online, acceptsFiles, archived = false, onRead }: Props) {
   const chat = useChat(chatId);
+  const { api } = useRoomcastClient();
   const visible = usePageVisible();
   const newest = chat.messages.reduce<ChatEntry | null>(
     (last, message) => ((message.seq ?? 0) > (last?.seq ?? 0) ? message : last),
@@ -95,6 +96,7 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
       react: (messageId, emoji, adds) => void attempt(react(messageId, emoji, adds)),
       pin: (messageId, adds) => void attempt(pin(messageId, adds)),
       remove: (messageId) => void attempt(deleteMessage(messageId)),
+      report: rights.reports ? (messageId, reason) => attempt(api.reportMessage(chatId, messageId, { reason })) : null,
       reply: (message) => {
         setReplied(message);
         document.getElementById('composer')?.focus();
@@ -138,6 +140,9 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
     writes,
     archived,
     moderates,
+    rights.reports,
+    api,
+    chatId,
     scrollToEnd,
   ]);
 

@@ -1,6 +1,8 @@
 /** What messages let the user do; provided by the conversation. */
-import type { ChatEntry } from '@roomcast/react';
+import type { ChatEntry, contract } from '@roomcast/react';
 import { createContext, useContext } from 'react';
+
+export type ReportReason = contract.ReportMessage['reason'];
 
 export interface ChatActions {
   readonly retry: (key: string) => void;
@@ -19,6 +21,8 @@ export interface ChatActions {
   readonly react: (messageId: string, emoji: string, adds: boolean) => void;
   readonly pin: (messageId: string, adds: boolean) => void;
   readonly remove: (messageId: string) => void;
+  /** Reports a message of another user to the moderators; null: there are none. @returns Whether it is reported. */
+  readonly report: ((messageId: string, reason: ReportReason) => Promise<boolean>) | null;
   /** Makes the next message a reply to this one. */
   readonly reply: (message: ChatEntry) => void;
   /** Lists only the messages of a thread, by the id of its first. */

@@ -8,6 +8,7 @@ import { HeaderPanel } from '../ui/HeaderPanel.tsx';
 import { Bans } from './Bans.tsx';
 import { Invites } from './Invites.tsx';
 import { MemberRow } from './MemberRow.tsx';
+import { Reports } from './Reports.tsx';
 
 /** With more members than this, the list has a search field. */
 const SEARCHED = 8;
@@ -96,7 +97,10 @@ function Members({ chatId, me }: Props) {
       )}
       {own !== undefined && role !== 'reader' && <Invites chatId={chatId} role={role} attempt={attempt} />}
       {own !== undefined && (role === 'owner' || role === 'moderator') && (
-        <Bans key={members?.length} chatId={chatId} attempt={attempt} />
+        <>
+          <Reports chatId={chatId} attempt={attempt} />
+          <Bans key={members?.length} chatId={chatId} attempt={attempt} />
+        </>
       )}
       {shown !== null && (
         <p className="field__error" role="alert">

@@ -20,14 +20,18 @@ export interface Rights {
   readonly renames: boolean;
   readonly archives: boolean;
   readonly deletes: boolean;
+  /** Reports messages: others of the chat moderate it. */
+  readonly reports: boolean;
 }
 
 /** Without memberships, as without authentication, nothing is restricted. */
 export function rightsOf(members: readonly contract.Member[], me: string): Rights {
-  const role = members.find(({ userId }) => userId === me)?.role ?? 'owner';
+  const own = members.find(({ userId }) => userId === me);
+  const role = own?.role ?? 'owner';
   const owner = role === 'owner';
   const moderates = owner || role === 'moderator';
   // The members of a chat without an owner have some of its rights.
   const unowned = role === 'member' && !members.some((member) => member.role === 'owner');
-  return { moderates, renames: moderates || unowned, archives: owner || unowned, deletes: owner };
+  const reports = own !== undefined && members.some((other) => other !== own && managesMember(other.role, 'member'));
+  return { moderates, renames: moderates || unowned, archives: owner || unowned, deletes: owner, reports };
 }

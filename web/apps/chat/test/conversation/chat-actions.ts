@@ -20,6 +20,7 @@ export function chatActions() {
     openThread: vi.fn(),
     show: vi.fn(() => Promise.resolve<number | null>(null)),
     writes: true,
+    report: null,
     deletes: (mine: boolean) => mine,
     fileUrl: vi.fn(() => Promise.resolve(null)),
   };

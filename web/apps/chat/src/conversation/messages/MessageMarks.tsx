@@ -3,11 +3,12 @@ import type { ChatEntry } from '@roomcast/react';
 import { type MouseEvent, useContext, useState } from 'react';
 
 import { useStrings } from '../../i18n/language.ts';
-import { LoadedMessages, useChatActions } from '../actions.ts';
+import { LoadedMessages, type ReportReason, useChatActions } from '../actions.ts';
 import { ThreadsContext } from './threads.ts';
 
 /** The emoji that the page offers. A message shows any other that a client sends, too. */
 const EMOJI = ['👍', '❤️', '😂', '🎉', '😮', '🙏'];
+const REASONS: readonly ReportReason[] = ['spam', 'abuse', 'illegal', 'other'];
 
 interface Props {
   readonly message: ChatEntry;
@@ -51,16 +52,18 @@ export function Reactions({ message }: { readonly message: ChatEntry }) {
 /** The buttons below a message. */
 export function MarkButtons({ message, mine, focused, onEdit }: Props) {
   const { marks: words, answer } = useStrings();
-  const { me, react, reply, pin, remove, writes, deletes } = useChatActions();
-  const [open, setOpen] = useState<'emoji' | 'delete' | null>(null);
-  const toggle = (part: 'emoji' | 'delete'): void => setOpen(open === part ? null : part);
+  const { me, react, reply, pin, remove, report, writes, deletes } = useChatActions();
+  const [open, setOpen] = useState<'emoji' | 'delete' | 'report' | null>(null);
+  const [reported, setReported] = useState(false);
+  const toggle = (part: 'emoji' | 'delete' | 'report'): void => setOpen(open === part ? null : part);
   // The chosen button is removed: the message keeps the focus.
   const close = ({ currentTarget }: MouseEvent): void => {
     currentTarget.closest<HTMLElement>('[data-message-id]')?.focus();
     setOpen(null);
   };
   const deletable = deletes(mine);
-  if (!writes && !deletable) return null;
+  const reportable = report !== null && !mine;
+  if (!writes && !deletable && !reportable) return null;
   const button = { type: 'button', className: 'link message__action', tabIndex: focused ? 0 : -1 } as const;
   return (
     <div className="message__actions">
@@ -91,6 +94,30 @@ export function MarkButtons({ message, mine, focused, onEdit }: Props) {
         <button {...button} data-testid="delete" aria-expanded={open === 'delete'} onClick={() => toggle('delete')}>
           {words.delete}
         </button>
+      )}
+      {reportable && (
+        <button {...button} data-testid="report" aria-expanded={open === 'report'} onClick={() => toggle('report')}>
+          {reported ? words.reported : words.report}
+        </button>
+      )}
+      {open === 'report' && reportable && (
+        <span className="message__confirm" role="group" aria-label={words.reportQuestion}>
+          <span>{words.reportQuestion}</span>
+          {REASONS.map((reason) => (
+            <button
+              key={reason}
+              type="button"
+              className="link"
+              data-testid={`report-${reason}`}
+              onClick={(event) => {
+                void report(message.id, reason).then(setReported);
+                close(event);
+              }}
+            >
+              {words.reasons[reason]}
+            </button>
+          ))}
+        </span>
       )}
       {open === 'emoji' && (
         <span className="emoji-picker" role="group" aria-label={words.react}>
