@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.commands import DeleteChat, NewChat
+from roomcast.chat.commands import DeleteChat, MarkPublished, NewChat
 from roomcast.chat.errors import TooManyWebhooks, WebhookLost
 from roomcast.chat.webhook_values import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.tenants import qualify
+from roomcast.contract.text import MAX_SEQ
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.queries.webhooks import KEEP_DEAD_S
@@ -198,6 +199,7 @@ async def test_an_event_that_was_erased_with_its_chat_is_none(store: Store) -> N
     assert event is not None
     assert (event.chat_id, event.seq, event.epoch) == ("c1", 1, store.chats.epoch)
     await store.chats.commit(DeleteChat("c1", START))
+    await store.chats.commit(MarkPublished({"c1": MAX_SEQ}))
     while await store.chats.erase_deleted(500):
         pass
     assert await store.webhooks.event("c1", 1) is None

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
-from support.chat_page import LIMIT_MS, open_tab
+from support.chat_page import LIMIT_MS, Tab, open_tab
 from support.processes import Roomcast
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -20,6 +20,25 @@ SECRET = "a secret of more than thirty-two bytes"
 
 def token(user_id: str) -> str:
     return TokenIssuer(AuthOptions(SECRET)).issue(user_id, ttl_s=600)
+
+
+async def report(bob: Tab, ann: Tab) -> None:
+    """Bob reports a message of Ann twice: Ann closes the first report, and deletes the message after the second."""
+    await ann.say("buy now")
+    for closes in (True, False):
+        message = bob.by("message").filter(has_text="buy now").first
+        await message.focus()
+        await message.get_by_test_id("report").press("Enter")
+        await message.get_by_test_id("report-spam").press("Enter")
+        await expect(message.get_by_test_id("report")).to_have_text("Reported", timeout=LIMIT_MS)
+        await ann.page.keyboard.press("Escape")
+        await ann.by("members").press("Enter")
+        await expect(ann.by("reported")).to_contain_text("Spam, reported by Bob", timeout=LIMIT_MS)
+        if closes:
+            await ann.by("report-close").press("Enter")
+            await expect(ann.by("reported")).to_have_count(0, timeout=LIMIT_MS)
+    await ann.by("report-delete").press("Enter")
+    await expect(bob.page.get_by_text("buy now")).to_have_count(0, timeout=LIMIT_MS)
 
 
 async def test_a_guest_joins_by_a_link_is_muted_and_banned(browser: Browser, tmp_path: Path) -> None:
@@ -51,22 +70,7 @@ async def test_a_guest_joins_by_a_link_is_muted_and_banned(browser: Browser, tmp
                 await expect(bob.by("composer")).to_be_visible(timeout=LIMIT_MS)
                 await bob.say("again")
                 await ann.sees("again")
-                # Bob reports a message of Ann, who closes the report, and then another one, which she deletes.
-                await ann.say("buy now")
-                for _ in range(2):
-                    message = bob.by("message").filter(has_text="buy now").first
-                    await message.focus()
-                    await message.get_by_test_id("report").press("Enter")
-                    await message.get_by_test_id("report-spam").press("Enter")
-                    await expect(message.get_by_test_id("report")).to_have_text("Reported", timeout=LIMIT_MS)
-                    await ann.page.keyboard.press("Escape")
-                    await ann.by("members").press("Enter")
-                    await expect(ann.by("reported")).to_contain_text("Spam, reported by Bob", timeout=LIMIT_MS)
-                    if not _:
-                        await ann.by("report-close").press("Enter")
-                        await expect(ann.by("reported")).to_have_count(0, timeout=LIMIT_MS)
-                await ann.by("report-delete").press("Enter")
-                await expect(bob.page.get_by_text("buy now")).to_have_count(0, timeout=LIMIT_MS)
+                await report(bob, ann)
                 ann.page.on("dialog", lambda dialog: dialog.accept())
                 await row.get_by_test_id("member-ban").press("Enter")
                 await expect(row).to_have_count(0, timeout=LIMIT_MS)

@@ -89,6 +89,9 @@ class WebhookRun:
         self._position = webhook.position
         # By chat: its undelivered events, the next one first.
         self._waiting: defaultdict[str, deque[Undelivered]] = defaultdict(deque)
+        # The position of the last one that was loaded, and whether there are no others.
+        self._loaded = 0
+        self._complete = False
         self._places = asyncio.Semaphore(options.concurrent)
         # Counts the failures in a row.
         self._probes = Backoff(options.retry_s, options.probe_s)
@@ -116,8 +119,7 @@ class WebhookRun:
         Raises:
             StoreUnavailable: in a group of exceptions.
         """
-        for item in await self._store.waiting(self._webhook.id, self._options.max_waiting):
-            self._waiting[item.chat_id].append(item)
+        await self._load()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow())
@@ -125,13 +127,22 @@ class WebhookRun:
         except* WebhookLost:
             logger.debug("webhook changed or claimed by another worker", extra={"webhook": self._webhook.id})
 
+    async def _load(self) -> None:
+        """Load the next events that wait. Until all are loaded, no new event is sent: it would overtake them."""
+        limit = self._options.max_waiting
+        found = await self._store.waiting(self._webhook.id, limit, after=self._loaded)
+        for item in found:
+            self._waiting[item.chat_id].append(item)
+            self._loaded = item.position
+        self._complete = len(found) < limit
+
     # --- New events ---
 
     async def _follow(self) -> None:
         while True:
             self._news.clear()
             placed: Sequence[PlacedEvent] = ()
-            if self.waiting < self._options.max_waiting:
+            if self._complete and self.waiting < self._options.max_waiting:
                 placed = await self._store.after(self._position, PAGE)
             if not placed:
                 await self._news.wait()
@@ -169,6 +180,8 @@ class WebhookRun:
     async def _retry(self) -> None:
         while True:
             self._retries.clear()
+            if not self._complete and self.waiting <= self._options.max_waiting // 2:
+                await self._load()
             now = self._now()
             heads = sorted((items[0].next_at or 0, chat_id) for chat_id, items in self._waiting.items())
             if heads and self.away:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from roomcast.chat.commands import DeleteChat, NewChat
+from roomcast.chat.commands import DeleteChat, MarkPublished, NewChat
 from roomcast.chat.ports import SystemClock
 from roomcast.chat.use_cases.webhooks import Webhooks
 from roomcast.contract.tenants import act_in, qualify
+from roomcast.contract.text import MAX_SEQ
 from roomcast.contract.webhooks import ChangeWebhook, NewWebhook
 from roomcast.store.opening import Store, open_store
 from roomcast.webhooks.http import HttpWebhookSender
@@ -151,6 +153,23 @@ async def test_a_chat_that_fails_does_not_hold_back_the_others(installation: Ins
     assert {request.key for request in receiver.requests if request.status == 500} == {("c1", 1)}
 
 
+async def test_more_events_than_are_held_in_memory_keep_their_order(installation: Installation) -> None:
+    receiver = installation.receiver
+    receiver.answer = lambda _body: (500, {})
+    webhook_id = await installation.create()
+    few = replace(FAST, max_waiting=20)
+    await installation.send(*["c1"] * 60)
+    async with installation.worker(few) as worker:
+        await until(lambda: worker.waiting == 60, limit_s=20)
+    receiver.answer = lambda _body: (200, {})
+    # A deployment: another worker claims the webhook.
+    async with installation.worker(few):
+        await installation.send(*["c1"] * 5)
+        await receiver.until(lambda: len(receiver.delivered) == 65)
+    assert receiver.first_copies() == {"c1": list(range(1, 66))}
+    assert (await installation.webhooks.read("", webhook_id)).waiting == 0
+
+
 async def test_a_receiver_that_was_away_gets_everything_in_order_with_one_probe_at_a_time(
     installation: Installation,
 ) -> None:
@@ -274,6 +293,7 @@ async def test_events_of_an_erased_chat_are_dropped(installation: Installation) 
         await installation.send("c1")
         await until(lambda: worker.waiting == 1, limit_s=10)
         await store.chats.commit(DeleteChat("c1", START))
+        await store.chats.commit(MarkPublished({"c1": MAX_SEQ}))
         while await store.chats.erase_deleted(500):
             pass
         await receiver.until(lambda: len(receiver.delivered) == 1)

@@ -104,10 +104,11 @@ class Deliveries:
     async def _serve(self, host: str, lane: _Lane) -> None:
         try:
             while lane.waiting:
-                await self._deliver(lane.waiting.popleft())
-        except Exception:
-            # A bug must not stop the pushes to this service.
-            logger.exception("a push failed", extra={"push_service": host})
+                try:
+                    await self._deliver(lane.waiting.popleft())
+                except Exception:
+                    # A bug must not stop the other pushes to this service.
+                    logger.exception("a push failed", extra={"push_service": host})
         finally:
             task = asyncio.current_task()
             if task is not None:

@@ -160,7 +160,8 @@ class Pushes:
         if event.type != EventType.MESSAGE_CREATED or now - event.created_at > MAX_AGE:
             return []
         payload = json.loads(event.payload)
-        text = " ".join(str(payload["content"]).split())
+        names = ", ".join(str(file["name"]) for file in payload.get("attachments") or ())
+        text = " ".join(str(payload["content"]).split()) or names
         # A new version of a message notifies of nothing.
         if payload.get("deleted") or payload.get("version", 1) > 1 or not text:
             return []

@@ -79,8 +79,8 @@ class WebhookStore(Protocol):
     async def event(self, chat_id: str, seq: int) -> StoredEvent | None:
         """One event; None: it was erased with its chat."""
 
-    async def waiting(self, webhook_id: str, limit: int) -> Sequence[Undelivered]:
-        """The events that wait, by position."""
+    async def waiting(self, webhook_id: str, limit: int, *, after: int = 0) -> Sequence[Undelivered]:
+        """The events that wait, at positions after ``after``, by position."""
 
     async def save(
         self,

@@ -224,9 +224,11 @@ class SqlWebhookStore:
         await self._database.load_missing_epochs([row.epoch_id for row in rows])
         return to_event(rows[0], self._database.lineage.epochs) if rows else None
 
-    async def waiting(self, webhook_id: str, limit: int) -> Sequence[Undelivered]:
+    async def waiting(self, webhook_id: str, limit: int, *, after: int = 0) -> Sequence[Undelivered]:
         """See the port."""
-        query = select(undelivered).where(undelivered.c.webhook_id == webhook_id, _WAITS)
+        query = select(undelivered).where(
+            undelivered.c.webhook_id == webhook_id, undelivered.c.position > after, _WAITS
+        )
         rows = await self._database.fetch(query.order_by(undelivered.c.position).limit(limit))
         return [_to_undelivered(row) for row in rows]
 
