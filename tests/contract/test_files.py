@@ -18,6 +18,7 @@ from roomcast.chat.commands import (
     DropFile,
     FinishFile,
     ForgetFile,
+    MarkPublished,
     NewChat,
     ReserveFile,
 )
@@ -31,6 +32,7 @@ from roomcast.chat.errors import (
 )
 from roomcast.chat.ports import ContentHeaders, FileContents
 from roomcast.contract.events import Attachment, MemberRole
+from roomcast.contract.text import MAX_SEQ
 from roomcast.files.contents import bucket_contents, directory_contents, memory_contents
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
@@ -211,6 +213,7 @@ async def test_the_files_of_a_deleted_chat_are_removed_also_those_that_were_not_
     await store.files.commit(reserve("unfinished"))
     await store.chats.commit(new_message(member="ann", user_id="ann", files=("f", "g")))
     await store.chats.commit(DeleteChat("c", START))
+    await store.chats.commit(MarkPublished({"c": MAX_SEQ}))
     while await store.chats.erase_deleted(2):
         pass
     due = await store.files.due_files(START, 10)

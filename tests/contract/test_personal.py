@@ -22,6 +22,7 @@ from roomcast.chat.commands import (
     DeleteChat,
     DeleteMessage,
     EndTurn,
+    MarkPublished,
     MarkRead,
     MemberAction,
     NewChat,
@@ -43,6 +44,7 @@ from roomcast.chat.use_cases.sessions import Sessions
 from roomcast.chat.use_cases.turns import Turns
 from roomcast.contract.events import MemberRole, TurnStatus
 from roomcast.contract.tenants import local_id, qualify, tenant_of
+from roomcast.contract.text import MAX_SEQ
 from roomcast.eventlog.memory import MemoryEventLog
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
@@ -255,6 +257,7 @@ async def test_after_an_erasure_the_user_occurs_nowhere(parts: Parts, tenant: st
     erasure = await parts.data.request(ANYONE, gone)
     assert await parts.data.erase_one()
     assert not await parts.data.erase_one()
+    await store.chats.commit(MarkPublished({chat_ids[2]: MAX_SEQ}))
     while await store.chats.erase_deleted(500):
         pass
 

@@ -170,7 +170,8 @@ def to_message(row: AnyRow, epochs: Mapping[int, str]) -> StoredMessage:
         deleted=row.deleted_at is not None,
         reactions={} if row.reacted is None else json.loads(row.reacted),
         pinned=row.pinned_at is not None,
-        attachments=to_attachments(row.attachments),
+        # An earlier version deletes a message without its files.
+        attachments=to_attachments(None if row.deleted_at is not None else row.attachments),
     )
 
 

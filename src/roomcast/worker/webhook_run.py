@@ -135,6 +135,7 @@ class WebhookRun:
             self._waiting[item.chat_id].append(item)
             self._loaded = item.position
         self._complete = len(found) < limit
+        self._news.set()
 
     # --- New events ---
 

@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from sqlalchemy import Column, Select, String, Table, literal, select, tuple_
 
 from roomcast.chat.ports.personal import InChat, PersonalPage
+from roomcast.contract.events import EventType
 from roomcast.contract.tenants import SEPARATOR, local_id, tenant_of
 from roomcast.contract.text import MAX_ID_CHARS, format_time
 from roomcast.store.engine.database import Database
@@ -57,6 +58,8 @@ def _order(table: Table) -> list[Column[Any]]:
 
 _turn, _asked, _version = turns.alias("turn"), messages.alias("asked"), messages.alias("version")
 #: The id of the message that has a reaction.
+#: The fields of events that name users.
+_USERS: Final = ("userId", "actorId")
 _REACTED: Final = (
     select(_version.c.id)
     .where(_version.c.chat_id == reactions.c.chat_id, _version.c.place == reactions.c.place)
@@ -190,8 +193,11 @@ def _found(table: Table, row: AnyRow, columns: Mapping[str, Erase], user_id: str
 def _payload(event_type: str, payload: bytes, user_id: str, alias: str) -> bytes:
     """The payload of an event without the user. The texts of others stay, also where they have the id in them."""
     fields = json.loads(payload)
-    if event_type != "message-created":
-        return to_json(replaced(fields, user_id, alias))
+    if event_type == EventType.CUSTOM:
+        return to_json(fields | {"data": replaced(fields["data"], user_id, alias)})
+    if event_type != EventType.MESSAGE_CREATED:
+        # No other fields: a chat or a role may have the same text.
+        return to_json(fields | {name: alias for name in _USERS if fields.get(name) == user_id})
     if fields.get("userId") != user_id:
         return payload
     return to_json(fields | {"content": "", "parts": None, "userId": alias, "clientMsgId": None, "deleted": True})

@@ -148,9 +148,10 @@ def ban(work: Work, command: Ban) -> Committed | None:
     is_member = work.row(members, chat_id, user_id) is not None
     if is_member:
         check_departure(work, chat_id, member, user_id)
-        keep_restrictions(work, chat_id, user_id, at)
     if work.row(bans, chat_id, user_id) is None and work.count(bans, chat_id) >= MAX_BANS:
         raise TooManyEntries(f"a chat has at most {MAX_BANS} bans; end one first")
+    if is_member:
+        keep_restrictions(work, chat_id, user_id, at)
     until = None if command.until is None else to_ms(command.until)
     work.put(bans, chat_id, user_id, actor_id=member, banned_at=to_ms(at), until=until)
     record_act(AuditAction.BANNED, chat_id, at, member, user_id, command.trace)
