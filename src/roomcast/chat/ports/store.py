@@ -177,7 +177,7 @@ class ChatStore(Writes, Protocol):
         """The bans of a chat, ascending by user id."""
 
     async def reports(self, chat_id: str) -> Sequence[StoredReport]:
-        """The open reports of a chat, the oldest first."""
+        """The open reports of messages that were not deleted, the oldest first."""
 
     async def invites(self, chat_id: str) -> Sequence[StoredInvite]:
         """The invite links of a chat, ascending by id."""

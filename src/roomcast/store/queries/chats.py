@@ -471,7 +471,13 @@ class SqlChatStore(Writer):
 
     async def reports(self, chat_id: str) -> Sequence[StoredReport]:
         """See the port."""
-        query = select(reports).where(reports.c.chat_id == chat_id).order_by(reports.c.created_at)
+        # A deletion does not close the reports of its message.
+        query = (
+            select(reports)
+            .join(messages, messages.c.id == reports.c.message_id)
+            .where(reports.c.chat_id == chat_id, messages.c.deleted_at.is_(None))
+            .order_by(reports.c.created_at)
+        )
         return [
             StoredReport(row.message_id, row.reporter_id, row.reason, row.note, from_ms(row.created_at))
             for row in await self._database.fetch(query)

@@ -34,8 +34,11 @@ def expire(work: Work, command: ExpireMessages) -> StoredEvent | None:
     found = [version for message_id in command.messages for version in work.versions[message_id]]
     if chat is None or chat.state in {ChatState.DELETED, ChatState.ERASED} or not found:
         return None
-    if active := work.turns.active(chat.id):
-        raise AnswerActive(active[0].turn.id)
+    ids, through = {version.id for version in found}, max(version.place for version in found)
+    for row in work.turns.active(chat.id):
+        # A later answer may have read them; that is no reason to keep them.
+        if row.turn.question_id in ids or (row.turn.place is not None and row.turn.place <= through):
+            raise AnswerActive(row.turn.id)
     files.drop_of(work, command.messages)
     for version in found:
         erase_mentions(work, version)
@@ -43,5 +46,4 @@ def expire(work: Work, command: ExpireMessages) -> StoredEvent | None:
         work.delete(reactions, chat.id, version.place)
         work.delete(pins, chat.id, version.place)
         work.recorder.expired.add(version.id)
-    through = max(version.place for version in found)
     return work.recorder.add(chat.id, EventType.MESSAGES_EXPIRED, command.at, through=through)
