@@ -108,13 +108,13 @@ async def test_the_default_is_that_of_the_deployment_and_0_keeps_all(parts: Part
     assert [await parts.contents(name) for name in ("own", "never", "default")] == [["text"], ["text"], []]
 
 
-async def test_many_messages_are_deleted_in_steps_and_a_chat_that_is_answered_waits(parts: Parts) -> None:
+async def test_many_messages_are_deleted_in_steps_and_an_answer_in_progress_keeps_its_question(parts: Parts) -> None:
     for number in range(130):
         await parts.store.chats.commit(new_message(content=f"{number}"))
     await parts.store.chats.commit(new_message(content="question", default_responder="demo"))
     parts.clock.advance(2 * 86_400)
     await parts.keeping.expire_messages(1)
-    assert len(await parts.contents()) == 131
+    assert (await parts.contents())[0] == "100"
     turn = await parts.store.turns.claim_turn(START, START)
     assert turn is not None
     await parts.store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.STOPPED), START))
