@@ -15,6 +15,7 @@ from roomcast.contract.moderation import Review
 from roomcast.files.contents import directory_contents
 from support.api_client import bearer, open_api, problem
 from support.backend import START, Backend
+from support.waiting import until
 
 ANN, BOB, EVE = bearer("ann"), bearer("bob"), bearer("eve")
 BINARY = {"Content-Type": "application/octet-stream"}
@@ -190,6 +191,8 @@ async def test_a_deleted_message_and_chat_lose_their_objects(
     assert kept == {second, f"{second}.thumbnail"}
     assert (await client.delete("/api/chats/c", headers=ANN)).status_code == 204
     assert problem(await client.get(url))["code"] == "file-not-found"
+    # Nothing is erased before the relay has published the deletion.
+    await until(lambda: store.chats.erase_deleted(10))
     while await store.chats.erase_deleted(10):
         pass
     assert await removal.sweep() == 1
