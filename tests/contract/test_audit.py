@@ -24,7 +24,7 @@ from roomcast.chat.commands import (
 )
 from roomcast.chat.errors import NotAMember
 from roomcast.chat.model import Act, ChatAi
-from roomcast.chat.ports.personal import Erasure
+from roomcast.chat.ports import Erasure
 from roomcast.contract.events import MemberRole
 from roomcast.contract.internal import EndedSession
 from roomcast.contract.tenants import local_id, qualify

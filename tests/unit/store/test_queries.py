@@ -60,8 +60,7 @@ from roomcast.chat.model import ChatAi, ChatPosition, Checkpoint, Ending, Messag
 from roomcast.chat.policies.additions import AdditionLimits
 from roomcast.chat.policies.quotas import Quotas
 from roomcast.chat.policies.search_terms import parse_query
-from roomcast.chat.ports import MAX_DEVICES, PushedMessage
-from roomcast.chat.ports.personal import Erasure
+from roomcast.chat.ports import MAX_DEVICES, Erasure, PushedMessage
 from roomcast.chat.webhook_values import StoredWebhook, Undelivered, WebhookClaim
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import Attachment, MemberRole, TurnStatus

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from roomcast.api.callers import AdminCaller, OwnCaller
 from roomcast.api.routes.messages import PROBLEMS, as_json, services_of
-from roomcast.chat.ports.personal import Erasure
+from roomcast.chat.ports import Erasure
 from roomcast.contract import rest
 from roomcast.contract.tenants import local_id, qualify
 from roomcast.contract.text import UserId

@@ -1,9 +1,9 @@
 """The ports of the domain: protocols that other packages implement, with the guarantees that the domain relies on.
 
-Each port has a contract suite in tests/contract, which runs over every implementation.
+Most ports have a contract suite in tests/contract, which runs over every implementation.
 
-May import: chat.model, chat.commands, chat.errors, chat.policies.rates,
-chat.policies.search_terms, chat.webhook_values, contract.
+May import: chat.model, chat.commands, chat.errors, chat.policies.rates, chat.policies.search_terms,
+chat.webhook_values, contract.
 
 | module | what |
 |---|---|
@@ -16,7 +16,7 @@ chat.policies.search_terms, chat.webhook_values, contract.
 | ``presence`` | the presence board: the users online per chat |
 | ``push`` | devices and push services |
 | ``responder`` | answers USER messages |
-| ``store`` | chats, events and AI turns in the database |
+| ``store`` | chats, events, AI turns, sessions, the feed, the search and files in the database |
 | ``tracer`` | the spans of distributed traces |
 | ``turn_streams`` | the chunks of the answers that are being written |
 | ``webhooks`` | webhooks in the database, and the client that sends to them |
@@ -43,6 +43,7 @@ from roomcast.chat.ports.log import (
     Subscription,
 )
 from roomcast.chat.ports.moderator import Moderator
+from roomcast.chat.ports.personal import Erasure, InChat, PersonalPage, PersonalStore
 from roomcast.chat.ports.presence import BoardSnapshot, LiveNodes, PresenceBoard, PresenceUnavailable
 from roomcast.chat.ports.push import (
     MAX_DEVICES,
@@ -106,6 +107,7 @@ __all__ = [
     "Clock",
     "ContentHeaders",
     "CutOff",
+    "Erasure",
     "EventLog",
     "FeedRead",
     "FeedSink",
@@ -115,11 +117,14 @@ __all__ = [
     "Gap",
     "Head",
     "ImmediateLog",
+    "InChat",
     "LiveNodes",
     "LogEntry",
     "LogNotStored",
     "LogUnavailable",
     "Moderator",
+    "PersonalPage",
+    "PersonalStore",
     "PresenceBoard",
     "PresenceUnavailable",
     "Prompt",

@@ -1,6 +1,6 @@
 """The contents of uploaded files.
 
-Layer: chat. Contract suite: tests/contract/test_file_contents.py.
+Layer: chat. Contract suite: tests/contract/test_files.py.
 """
 
 from __future__ import annotations

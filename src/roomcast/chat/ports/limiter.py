@@ -1,6 +1,6 @@
 """The port of the rate limits.
 
-Layer: chat.
+Layer: chat. Contract suite: tests/contract/test_limits.py.
 """
 
 from __future__ import annotations

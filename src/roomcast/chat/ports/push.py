@@ -1,6 +1,6 @@
 """Pushes: the devices of users and what they have received, in the database; and the push services.
 
-Layer: chat. Contract suite: tests/contract/test_pushes.py.
+Layer: chat. Contract suite: tests/contract/test_notifications.py.
 """
 
 from __future__ import annotations

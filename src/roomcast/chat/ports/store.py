@@ -1,6 +1,7 @@
-"""The database: chats, their events, and the queue of AI turns.
+"""The database: chats and their events, AI turns, ended sessions, the feed, the search, the rows of files.
 
-Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py, test_search.py.
+Layer: chat. Contract suites: tests/contract/test_store.py, test_turns.py, test_sessions.py, test_feed.py,
+test_search.py, test_files.py.
 """
 
 from __future__ import annotations

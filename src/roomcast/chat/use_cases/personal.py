@@ -18,8 +18,7 @@ from typing import Any, Final
 from roomcast.chat.commands import MAX_FORGOTTEN, ForgetUser
 from roomcast.chat.errors import AnswerActive, ChatError, ErasureNotFound, ExportBusy, NotAllowed
 from roomcast.chat.model import ANYONE, Caller
-from roomcast.chat.ports import Clock, SystemClock, Writes
-from roomcast.chat.ports.personal import Erasure, InChat, PersonalStore
+from roomcast.chat.ports import Clock, Erasure, InChat, PersonalStore, SystemClock, Writes
 from roomcast.chat.use_cases.publishing import Publishing
 from roomcast.chat.use_cases.sessions import Sessions
 from roomcast.chat.use_cases.turns import Turns

@@ -13,9 +13,7 @@ from typing import Any, Final
 
 from roomcast.chat.errors import DeliveryNotFound, WebhookNotFound
 from roomcast.chat.ids import new_id
-from roomcast.chat.ports.clock import Clock
-from roomcast.chat.ports.store import FeedStore
-from roomcast.chat.ports.webhooks import WebhookSender, WebhookStore
+from roomcast.chat.ports import Clock, FeedStore, WebhookSender, WebhookStore
 from roomcast.chat.webhook_values import Attempt, StoredWebhook, Undelivered, WebhookState
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.text import format_time

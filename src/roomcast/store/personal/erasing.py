@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from roomcast.chat.model import AuditAction
-from roomcast.chat.ports.personal import Erasure, PersonalPage
+from roomcast.chat.ports import Erasure, PersonalPage
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
 from roomcast.store.engine.writer import Writer

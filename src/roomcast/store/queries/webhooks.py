@@ -1,4 +1,4 @@
-"""The implementation of `chat.ports.webhooks.WebhookStore`.
+"""The implementation of `chat.ports.WebhookStore`.
 
 Layer: store. Source: docs/decisions/0021.
 """
@@ -69,7 +69,7 @@ _STATES: Final = select(
 
 
 class SqlWebhookStore:
-    """See `chat.ports.webhooks.WebhookStore` for what each method guarantees.
+    """See `chat.ports.WebhookStore` for what each method guarantees.
 
     Args:
         database: An open database.
@@ -243,7 +243,7 @@ class SqlWebhookStore:
         """See the port."""
         rows = [{name: getattr(item, name) for name in _UNDELIVERED} for item in changed]
         gone = [{"webhook": claim.webhook_id, "place": place} for place in (*done, *(row["position"] for row in rows))]
-        buried = max((item.dead_at for item in changed if item.dead_at is not None), default=None)
+        died_at = max((item.dead_at for item in changed if item.dead_at is not None), default=None)
 
         def write(connection: Connection) -> None:
             # Also without a position: the lock keeps another claim out until the commit.
@@ -253,8 +253,8 @@ class SqlWebhookStore:
                 connection.execute(_REMOVE, gone)
             if rows:
                 connection.execute(insert(undelivered), [row | {"webhook_id": claim.webhook_id} for row in rows])
-            if buried is not None:
-                old = undelivered.c.dead_at < buried - KEEP_DEAD_S * 1_000
+            if died_at is not None:
+                old = undelivered.c.dead_at < died_at - KEEP_DEAD_S * 1_000
                 connection.execute(delete(undelivered).where(undelivered.c.webhook_id == claim.webhook_id, old))
 
         await self._writer.commit(CustomWrite(write, durable=False))
