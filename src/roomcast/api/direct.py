@@ -1,8 +1,8 @@
 """The way of a valid message, and of a gateway's questions, without the framework, whose work costs more than the rest.
 
-Any other request goes to the declared route (`routes.send_message`, `internal_routes.admit`), which gives every error
-of a request and the OpenAPI document; a use case that fails is answered by the framework's handlers. So both have the
-same contract.
+Any other request goes to the declared route (`routes.messages.send_message`, `routes.internal.admit`), which gives
+every error of a request and the OpenAPI document; a use case that fails is answered by the framework's handlers. So
+both have the same contract.
 
 Layer: api.
 """

@@ -96,7 +96,7 @@ class Bot:
         Raises:
             Refused: the server does not accept the token, or has no chat of ``chats``.
             Unreachable: there is no answer at the start.
-            ValueError: the bot has no function, or ``client`` does not say who the author of its messages is.
+            ValueError: the bot has no function, or ``client`` does not name the author of its messages.
         """
         if self._handler is None:
             raise ValueError("the bot has no function: decorate one with @bot.on_message")

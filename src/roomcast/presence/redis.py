@@ -44,7 +44,7 @@ class RedisPresenceOptions:
     Attributes:
         prefix: Prefix of every key, the same as the log's.
         ttl_s: Seconds until a chat's entries expire after the last write, and until `BoardSnapshot.partial` becomes
-            False after the last refusal. Must be several times `gateway.presence.PresenceOptions.sweep_s`.
+            False after the last refusal. Must be several times `gateway.presence.state.PresenceOptions.sweep_s`.
         max_entries: Maximum number of entries per chat. Gateways learn of further users through signals only.
     """
 

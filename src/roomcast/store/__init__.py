@@ -1,6 +1,6 @@
-"""Storage on SQLite or PostgreSQL: the implementation of the ports `chat.ports.ChatStore` and `chat.ports.TurnStore`.
+"""Storage on SQLite or PostgreSQL: the implementations of the ports of `chat.ports` whose names end in ``Store``.
 
-`opening.open_store` migrates and opens a database and returns both ports. No other package imports SQLAlchemy.
+`opening.open_store` migrates and opens a database and returns them as a `Store`. Only this package imports SQLAlchemy.
 
 May import: chat, contract, histogram.
 
@@ -8,7 +8,7 @@ May import: chat, contract, histogram.
 |---|---|
 | ``opening`` | opens and closes a store |
 | ``options`` | the address of the database, and its timeouts |
-| ``queries`` | the ports of the domain in SQL: reads of chats, turns, sessions, the feed, search |
+| ``queries`` | the ports of the domain in SQL, one module for each |
 | ``message_queries`` | the queries for messages with their turns, reactions and pins |
 | ``personal`` | the data of a user in all tables |
 | ``engine`` | connections, transactions and statements, on SQLite or PostgreSQL |

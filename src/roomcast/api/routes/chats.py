@@ -1,4 +1,4 @@
-"""The routes that keep a chat in order: its title, the archive, its deletion.
+"""The routes that keep a chat in order: its title, the archive, its retention, its deletion; and direct chats.
 
 Layer: api.
 """

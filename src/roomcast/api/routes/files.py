@@ -70,7 +70,7 @@ async def upload_file(
     try:
         return as_json(await uploads.upload(caller, chat_id, name, size, request.stream()), 201)
     except ClientDisconnect:
-        return Response(status_code=400)  # nobody receives it
+        return Response(status_code=400)  # the connection is gone
 
 
 @file_router.get(_FILES, response_model=rest.FileLinks)
@@ -80,7 +80,7 @@ async def list_file_links(
     chat_id: ChatId,
     file_ids: Annotated[list[FileId], Query(alias="id", min_length=1, max_length=rest.MAX_LINKS)],
 ) -> Response:
-    """Read where files of a chat are downloaded. Whoever has a link can download the file until the link expires."""
+    """Read where files of a chat are downloaded. A link needs no token, and expires."""
     links, expires_in = await _files(request).downloads.links(caller, chat_id, file_ids)
     return as_json(
         rest.FileLinks(

@@ -1,4 +1,4 @@
-"""The name and the type of an uploaded file. Neither is believed: the type follows from the content.
+"""The name and the type of an uploaded file. The name is cleaned, and the type follows from the content.
 
 Layer: chat. Source: WHATWG MIME Sniffing, "Matching an image type pattern"; Unicode UAX 9 (bidirectional controls);
 RFC 6266 and RFC 8187 (names of downloads).

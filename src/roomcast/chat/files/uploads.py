@@ -33,7 +33,7 @@ from roomcast.contract.events import Attachment
 
 #: Uploads of one process at the same time; each holds a few MiB.
 MAX_UPLOADS: Final = 32
-#: Of them, those of one user, so that nobody else waits for its slow ones.
+#: Of them, those of one user, so that no other user waits for its slow ones.
 MAX_UPLOADS_OF_USER: Final = 8
 #: Images in memory at the same time, to make thumbnails, and the largest of them.
 MAX_THUMBNAILS: Final = 2

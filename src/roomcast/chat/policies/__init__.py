@@ -1,4 +1,4 @@
-"""The rules of the domain that need no storage: rights, limits, mentions, the terms of a search.
+"""The rules of the domain that need no storage: rights, limits, quotas, mentions, the terms of a search.
 
 May import: errors, ports, contract.
 
@@ -9,5 +9,5 @@ May import: errors, ports, contract.
 | ``additions`` | how often a user may add other users to chats |
 | ``quotas`` | how many AI answers and tokens users and tenants have in a window |
 | ``rates`` | the rate limits and their values |
-| ``mentions`` | whether a message mentions the AI |
+| ``mentions`` | whether a message mentions the AI, and which users |
 """

@@ -1,4 +1,4 @@
-"""Whom a message mentions: the AI, and users by their ids.
+"""What a message mentions: the AI, and users by their ids.
 
 Layer: chat.
 """

@@ -8,9 +8,9 @@ histogram.
 | ``writing`` | use cases: send and edit a message, create a chat, change its members and how it answers |
 | ``moderation`` | asks the moderation hook, within limits of time and concurrency |
 | ``personal`` | use cases: export and erase the data of a user |
-| ``keeping`` | use cases: rename, archive and delete a chat |
+| ``keeping`` | use cases: rename, archive and delete a chat, delete its old messages, open a direct chat |
 | ``searching`` | use case: search messages |
-| ``managing`` | use cases: roles, mutes, bans, invite links |
+| ``managing`` | use cases: roles, mutes, bans, invite links, reports |
 | ``marking`` | use cases: delete, react to and pin a message |
 | ``feed`` | use case: read the events of all chats |
 | ``custom_events`` | use case: store events of other applications |
@@ -19,6 +19,6 @@ histogram.
 | ``read_state`` | use cases: up to where users have read a chat; ``chat-read`` |
 | ``reading`` | use cases: chats, events after a cursor, messages and their versions, members |
 | ``admission`` | use case: whether a user may follow a chat |
-| ``sessions`` | ends access tokens before their expiry |
+| ``sessions`` | use cases: end access tokens before their expiry |
 | ``webhooks`` | use cases: create, change, test and replay webhooks |
 """

@@ -1,6 +1,6 @@
-"""The use cases of those that manage a chat: roles, mutes, bans, invite links; and joining through a link.
+"""The use cases that manage the members of a chat: roles, mutes, bans, invite links, reports.
 
-Layer: chat. Source: docs/roles.md.
+Layer: chat. Source: docs/roles.md; docs/moderation.md, "Reports".
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class ChatWriter:
         marks: The use cases that mark stored messages.
         custom_events: The use case that stores events of other applications.
         keeping: The use cases that rename, archive and delete a chat.
-        managing: The use cases of those that manage a chat.
+        managing: The use cases that manage the members of a chat.
     """
 
     def __init__(

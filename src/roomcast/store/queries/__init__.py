@@ -1,4 +1,4 @@
-"""The ports of the domain in SQL: reads of chats, turns, sessions, the feed, search.
+"""The ports of the domain in SQL: what they read, and the writes that have no rule in `store.rules`.
 
 May import: engine, rules, rows, tables, message_queries, options, errors, chat, contract.
 
@@ -6,12 +6,12 @@ May import: engine, rules, rows, tables, message_queries, options, errors, chat,
 |---|---|
 | ``chats`` | the reads of `chat.ports.ChatStore` |
 | ``access`` | the reads of memberships, heads and cursors, in batches |
-| ``feed`` | the events of all chats in one order |
+| ``feed`` | `chat.ports.FeedStore`: the events of all chats in one order |
 | ``pushes`` | `chat.ports.PushStore`: the devices that receive pushes |
-| ``searching`` | the index of the messages; indexes those of earlier versions |
+| ``searching`` | `chat.ports.SearchStore`: the index of the messages |
 | ``search_batches`` | indexes the messages of earlier versions |
-| ``sessions`` | access tokens that were ended before their expiry |
-| ``webhooks`` | webhooks, and what they have not received |
+| ``sessions`` | `chat.ports.SessionStore`: access tokens that were ended before their expiry |
+| ``webhooks`` | `chat.ports.WebhookStore`: webhooks, and what they have not received |
 | ``turns`` | `chat.ports.TurnStore`: the queue of AI turns |
-| ``files`` | the implementation of the port for files |
+| ``files`` | `chat.ports.FileStore`: the files of chats, without their contents |
 """

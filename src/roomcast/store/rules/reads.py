@@ -63,7 +63,7 @@ def needs_mentions(needs: Needs, new: NewMessage) -> None:
 
 
 def record_mentions(work: Work, message: StoredMessage) -> None:
-    """Record whom a new message or version mentions: members and, in chats without members, users that have read it."""
+    """Record mentions of members by a new message or version; without members, of users that have read the chat."""
     chat_id = message.chat_id
     for ids in _mentioned(message.chat_id, message.content):
         known = (user for user in ids if work.row(members, chat_id, user) or work.row(reads, chat_id, user))
