@@ -70,7 +70,7 @@ async def test_a_chat_is_renamed_and_archived_by_events(store: Store) -> None:
 async def test_a_chat_is_renamed_archived_and_deleted_in_the_batch_that_creates_it(store: Store) -> None:
     await asyncio.gather(
         *(store.chats.commit(NewChat(chat_id, "first", None, START, "ann")) for chat_id in ("new", "gone")),
-        store.chats.commit(ChangeAi("new", ChatAi(answers="never"))),
+        store.chats.commit(ChangeAi("new", ChatAi(answers="never"), START)),
         store.chats.commit(ChangeChat("new", START, title="second", renames=True)),
         store.chats.commit(ChangeChat("new", START, archived=True)),
         store.chats.commit(DeleteChat("gone", START)),

@@ -89,16 +89,12 @@ SMALL = {"SCAN state", "SCAN epochs", "SCAN epochs USING INDEX sqlite_autoindex_
     "SCAN search_backlog USING COVERING INDEX sqlite_autoindex_search_backlog_1",
 }
 #: The same on PostgreSQL.
-SMALL_TABLES = {"epochs", "feed_head", "search_backlog", "shared_keys"}
+SMALL_TABLES = {"epochs", "feed_head", "search_backlog", "shared_keys", "push_cursor"}
 #: FTS5 finds the rows of a term, and reads the settings and the segments of its index by itself.
 FTS = re.compile(
     r"SCAN search_terms VIRTUAL TABLE INDEX \d+:.*M\d|SCAN search_vocabulary VIRTUAL TABLE INDEX 2:"
     r"|SCAN main\.search_terms_config|SCAN hit$"
 )
-#: A chat's head, which is one row, one page of rows, the keys of a batch, and at most 999 unread messages.
-SMALL_TABLES = {"epochs", "feed_head", "search_backlog", "push_cursor"}
-#: FTS5 finds the rows of a term, and reads the settings and the segments of its index by itself.
-FTS = re.compile(r"SCAN search_terms VIRTUAL TABLE INDEX \d+:.*M\d|SCAN main\.search_terms_config|SCAN hit$")
 #: A chat's head, which is one row, one page of rows, the keys of a batch, at most 999 unread messages, users of a chat.
 PAGE = {"SCAN chat", "SCAN page LEFT-JOIN", "SCAN pairs VIRTUAL TABLE INDEX 1:", "SCAN ids VIRTUAL TABLE INDEX 1:"} | {
     "SCAN asked VIRTUAL TABLE INDEX 1:",
@@ -237,7 +233,6 @@ async def _end(store: Store) -> None:
             await store.chats.commit(ExpireMessages("c", (message_id,), START))
         except AnswerActive as error:
             await store.turns.commit(StopTurn("c", error.turn_id, START))
-    await store.chats.commit(DeleteChat("c", START))
     deleted = await store.chats.commit(DeleteChat("c", START))
     await store.chats.commit(MarkPublished({"c": deleted.event.seq}))
     while await store.chats.erase_deleted(500):
