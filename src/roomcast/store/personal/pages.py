@@ -16,9 +16,8 @@ from typing import Any, Final, NamedTuple
 from pydantic_core import to_json
 from sqlalchemy import Column, Select, String, Table, literal, select, tuple_
 
-from roomcast.chat.ports.personal import InChat, PersonalPage
-from roomcast.contract.events import EventType
 from roomcast.chat.ports import InChat, PersonalPage
+from roomcast.contract.events import EventType
 from roomcast.contract.tenants import SEPARATOR, local_id, tenant_of
 from roomcast.contract.text import MAX_ID_CHARS, format_time
 from roomcast.store.engine.database import Database
