@@ -14,8 +14,8 @@ Network = IPv4Network | IPv6Network
 
 #: Services of cloud providers for their machines, at addresses that are public otherwise.
 _OF_PROVIDERS: Final = frozenset({ip_address("168.63.129.16")})
-#: NAT64: the last 32 bits are an IPv4 address (RFC 6052, RFC 8215).
-_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+#: The last 32 bits are an IPv4 address: RFC 6052, RFC 8215; RFC 4291 §2.5.5.1; RFC 2765.
+_WITH_IPV4: Final = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 
 
 def is_public(address: Address) -> bool:
@@ -23,6 +23,8 @@ def is_public(address: Address) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_public(inner)
+    if isinstance(address, IPv6Address) and address.is_site_local:
+        return False
     return address.is_global and not address.is_multicast and address not in _OF_PROVIDERS
 
 
@@ -35,6 +37,6 @@ def is_in(address: Address, networks: Sequence[Network]) -> bool:
 def _inner(address: Address) -> IPv4Address | None:
     if not isinstance(address, IPv6Address):
         return None
-    if any(address in network for network in _NAT64):
+    if any(address in network for network in _WITH_IPV4):
         return IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)

@@ -21,7 +21,7 @@ from roomcast.push.vapid import Vapid, decode
 _LIMIT_S: Final = 10.0
 #: A longer response is not read.
 _MAX_RESPONSE_BYTES: Final = 16_384
-_MAX_CONNECTIONS: Final = 200
+_MAX_IDLE: Final = 64
 _IDLE_S: Final = 30.0
 _FAILURES: Final = (TimeoutError, httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 _GONE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
@@ -43,7 +43,11 @@ class WebPushClient:
         self._vapid = vapid
         self._network = GuardedBackend(rules.networks, "ROOMCAST_PUSH_NETWORKS")
         self._http = httpcore.AsyncConnectionPool(
-            network_backend=self._network, max_connections=_MAX_CONNECTIONS, keepalive_expiry=_IDLE_S
+            # The queues limit the requests of each push service.
+            network_backend=self._network,
+            max_connections=None,
+            max_keepalive_connections=_MAX_IDLE,
+            keepalive_expiry=_IDLE_S,
         )
 
     async def send(self, push: Push) -> PushOutcome:

@@ -83,7 +83,7 @@ class HttpWebhookSender:
         attempt: Attempt | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                pool = self._pools[webhook.url.startswith("https:")]
+                pool = self._pools[webhook.url.lower().startswith("https:")]
                 async with pool.stream("POST", webhook.url, headers=list(headers.items()), content=body) as response:
                     attempt = _judge(response)
                     read = 0

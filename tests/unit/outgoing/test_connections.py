@@ -21,7 +21,7 @@ from support.webhook_receiver import running_receiver
         "100.64.0.1", "100.100.100.200", "192.0.0.192", "198.18.0.1", "224.0.0.1", "255.255.255.255",
         "168.63.129.16", "::", "::1", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:a9fe:a9fe", "64:ff9b::7f00:1", "64:ff9b:1::a00:1",
-        "2002:7f00:1::", "2002:a00:1::",
+        "2002:7f00:1::", "2002:a00:1::", "::7f00:1", "::ffff:0:127.0.0.1", "fec0::1",
     ],
 )  # fmt: skip
 def test_an_address_of_a_private_network_is_not_public(address: str) -> None:

@@ -48,7 +48,7 @@ class FileRemoval:
             try:
                 while await self.sweep() == SWEEP_SIZE:
                     pass
-            except (StoreUnavailable, FilesUnavailable) as error:
+            except StoreUnavailable as error:
                 logger.warning("files cannot be removed now; this is tried again: %s", error)
             self._woken.clear()
             try:
@@ -62,12 +62,19 @@ class FileRemoval:
         self._woken.set()
 
     async def sweep(self) -> int:
-        """Remove files that are due, at most `SWEEP_SIZE`, and return how many were found."""
+        """Remove files that are due, at most `SWEEP_SIZE`, and return how many were removed."""
         now = self._clock.now()
-        due = await self._files.due_files(now, SWEEP_SIZE)
-        for chat_id, file_id in due:
-            await self.remove(chat_id, file_id, now)
-        return len(due)
+        removed = 0
+        for chat_id, file_id in await self._files.due_files(now, SWEEP_SIZE):
+            try:
+                await self.remove(chat_id, file_id, now)
+                removed += 1
+            except FilesUnavailable as error:
+                # Perhaps this one only, such as an object under a lock.
+                logger.warning(
+                    "a file cannot be removed now; this is tried again: %s", error, extra={"chat_id": chat_id}
+                )
+        return removed
 
     async def abandon(self, chat_id: str, file_id: str) -> None:
         """Remove what a failed upload has left; if that fails too, a sweep does it when the file is due."""

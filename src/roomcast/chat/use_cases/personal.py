@@ -68,7 +68,7 @@ class PersonalData:
         self._turns = turns
         self._sessions = sessions
         self._clock = clock or SystemClock()
-        self._exports = 0
+        self._exports = asyncio.Semaphore(MAX_EXPORTS)
 
     def export(self, caller: Caller, user_id: str) -> AsyncIterator[Mapping[str, Any]]:
         """The rows that name a user, in no useful order: an iterator to read at once.
@@ -80,13 +80,13 @@ class PersonalData:
         """
         if not caller.unrestricted and caller.user_id != user_id:
             raise NotAllowed("you may export your own data only; a service token may export that of any user")
-        if self._exports >= MAX_EXPORTS:
+        if self._exports.locked():
             raise ExportBusy
         return self._export(user_id)
 
     async def _export(self, user_id: str) -> AsyncIterator[Mapping[str, Any]]:
-        self._exports += 1
-        try:
+        # Those that began at the same moment wait here.
+        async with self._exports:
             position: str | None = None
             while True:
                 page = await self._store.page(user_id, None, position)
@@ -95,8 +95,6 @@ class PersonalData:
                 if page.next is None:
                     return
                 position = page.next
-        finally:
-            self._exports -= 1
 
     async def request(self, caller: Caller, user_id: str) -> Erasure:
         """End the sessions of a user, and begin the erasure of its data. A repeat returns the unfinished one.

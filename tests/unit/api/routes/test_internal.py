@@ -78,9 +78,9 @@ async def test_admissions_are_decided_in_batches(guarded: tuple[httpx.AsyncClien
     )
     assert answer.json() == {
         "answers": [
-            {"admitted": {"epoch": epoch, "seq": 1, "reset": False}, "refused": None},
+            {"admitted": {"epoch": epoch, "seq": 1, "reset": False, "silentUntil": None}, "refused": None},
             {"admitted": None, "refused": "forbidden"},
-            {"admitted": {"epoch": epoch, "seq": 1, "reset": True}, "refused": None},
+            {"admitted": {"epoch": epoch, "seq": 1, "reset": True, "silentUntil": None}, "refused": None},
             {"admitted": None, "refused": "chat-not-found"},
         ]
     }
