@@ -1,4 +1,4 @@
-"""The texts of statements that read, replace and delete rows of any table by primary key, for both databases.
+"""Statements that read, insert, replace and delete rows of any table by primary key, for both databases.
 
 Layer: store.
 """
@@ -9,14 +9,19 @@ import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Column, String, Table, Text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Column, Connection, String, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from roomcast.store.rules.exchange import Key, Row
 
 # ruff: noqa: S608 - the names are those of the tables in `tables`
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's
+
+
+def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An insert that can have ``ON CONFLICT``."""
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def key_names(table: Table) -> tuple[str, ...]:

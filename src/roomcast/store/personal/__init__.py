@@ -3,8 +3,8 @@
 Each table of `store.tables` says which of its columns name a user, and what an erasure does there; a test fails for a
 table that does not.
 
-May import: chat, contract, store.engine.batch, store.engine.database, store.rows, store.rules, store.tables,
-store.engine.writer.
+May import: chat, contract, store.engine.batch, store.engine.database, store.engine.keyed_rows,
+store.engine.writer, store.rows, store.rules, store.tables.
 
 | module | what |
 |---|---|

@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from roomcast.chat.model import AuditAction
 from roomcast.chat.ports import Erasure, PersonalPage
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
+from roomcast.store.engine.keyed_rows import insert_into
 from roomcast.store.engine.writer import Writer
 from roomcast.store.personal.pages import Found, find
 from roomcast.store.rows import AnyRow, from_ms, maybe_time, to_ms
@@ -62,9 +62,8 @@ class SqlPersonalStore:
                 "erased": 0,
                 "lease_until": 0,
             }
-            kind = postgresql if connection.dialect.name == "postgresql" else sqlite
             stored = connection.execute(
-                kind.insert(erasures).values(values).on_conflict_do_nothing().returning(erasures.c.id)
+                insert_into(connection, erasures).values(values).on_conflict_do_nothing().returning(erasures.c.id)
             )
             if stored.first() is not None:
                 act = audit_row(AuditAction.USER_ERASED, no_chat(erasure.id), erasure.requested_at, None, erasure.id)

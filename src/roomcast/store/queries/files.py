@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from roomcast.chat.commands import Command
 from roomcast.chat.model import StoredFile
 from roomcast.contract.events import Attachment
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
+from roomcast.store.engine.keyed_rows import insert_into
 from roomcast.store.engine.writer import Writer
 from roomcast.store.rows import AnyRow, to_ms
 from roomcast.store.tables import files, shared_keys
@@ -62,10 +62,9 @@ class SqlFileStore:
         """See the port."""
 
         def write(connection: Connection) -> bytes:
-            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
             # Another process may create it at the same time; the first one counts.
             new = {"name": name, "value": secrets.token_bytes(_KEY_BYTES)}
-            connection.execute(insert(shared_keys).values(new).on_conflict_do_nothing())
+            connection.execute(insert_into(connection, shared_keys).values(new).on_conflict_do_nothing())
             value: bytes = connection.execute(
                 select(shared_keys.c.value).where(shared_keys.c.name == name)
             ).scalar_one()

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, bindparam, delete, exists, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Select, bindparam, delete, exists, func, or_, select, update
 
 from roomcast.chat.model import ChatState, Notifications, PushDevice
 from roomcast.chat.ports import MAX_DEVICES, PushedMessage, PushState, Recipient
 from roomcast.contract.cursor import Cursor
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
+from roomcast.store.engine.keyed_rows import insert_into
 from roomcast.store.engine.writer import Writer
 from roomcast.store.rows import AnyRow, maybe_time, to_ms
 from roomcast.store.tables import (
@@ -122,12 +122,6 @@ def delete_devices_of(connection: Connection, user_id: str) -> None:
     connection.execute(delete(push_devices).where(push_devices.c.user_id == user_id))
 
 
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
-
-
 class SqlPushStore:
     """See `chat.ports.PushStore` for what each method guarantees.
 
@@ -152,7 +146,7 @@ class SqlPushStore:
         def write(connection: Connection) -> None:
             # The time of a repeat is not stored: the device may wait for a push of an earlier message.
             added = {**values, "created_at": to_ms(now)}
-            statement = _insert(connection, push_devices).values(id=device.id, **added)
+            statement = insert_into(connection, push_devices).values(id=device.id, **added)
             connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
             excess = connection.execute(_EXCESS, {"user": device.user_id}).scalars().all()
             if excess:
@@ -181,7 +175,7 @@ class SqlPushStore:
             if before is not None:
                 _move(connection, before, Cursor(epoch=head.epoch, seq=head.position))
                 return
-            statement = _insert(connection, push_cursor).values(id=_ROW, epoch=head.epoch, position=head.position)
+            statement = insert_into(connection, push_cursor).values(id=_ROW, epoch=head.epoch, position=head.position)
             connection.execute(statement.on_conflict_do_nothing())
 
         await self._writer.commit(CustomWrite(write))

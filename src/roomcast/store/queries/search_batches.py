@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from roomcast.chat.model import ChatState
+from roomcast.store.engine.keyed_rows import insert_into
 from roomcast.store.rules.recording import search_entry
 from roomcast.store.tables import chats, messages, search_backlog, search_entries
 
@@ -61,9 +61,9 @@ def index_batch(connection: Connection, size: int = BATCH) -> int:
         # Below all others: the messages were written earlier.
         lowest = min(0, connection.scalar(select(func.min(search_entries.c.id))) or 0)
         numbered = [{"id": lowest - number, **entry} for number, entry in enumerate(entries, 1)]
-        kind = postgresql if connection.dialect.name == "postgresql" else sqlite
         connection.execute(
-            kind.insert(search_entries).on_conflict_do_nothing(index_elements=["chat_id", "place"]), numbered
+            insert_into(connection, search_entries).on_conflict_do_nothing(index_elements=["chat_id", "place"]),
+            numbered,
         )
     connection.execute(update(search_backlog).values(below=page[-1].id))
     return len(page)
