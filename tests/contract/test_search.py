@@ -55,8 +55,16 @@ async def search(store: Store, text: str, caller: Caller = ANN, **options: Any) 
     return await ChatSearch(store.chats, store.search).search(caller, text, **{"limit": 20} | options)
 
 
-async def found(store: Store, text: str, caller: Caller = ANN, **options: Any) -> list[str]:
-    return [hit.content for hit, _ in (await search(store, text, caller, **options)).hits]
+async def found(store: Store, text: str, caller: Caller = ANN, *, limit: int = 20, **options: Any) -> list[str]:
+    """The messages of the first page; of several, if the time of a read was over before."""
+    contents: list[str] = []
+    before: int | None = None
+    while True:
+        read = await search(store, text, caller, limit=limit - len(contents), before=before, **options)
+        contents += [hit.content for hit, _ in read.hits]
+        before = read.next
+        if before is None or len(contents) == limit:
+            return contents
 
 
 @pytest.mark.parametrize(
