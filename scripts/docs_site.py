@@ -94,7 +94,7 @@ CODES: Final[dict[ErrorCode, str]] = {
 def openapi() -> dict[str, Any]:
     """The OpenAPI 3.1 document of the REST API; no service is called."""
     nothing: Any = None
-    return create_api(ApiServices(*[nothing] * 9)).openapi()
+    return create_api(ApiServices(*[nothing] * 11, personal=nothing)).openapi()
 
 
 def asyncapi() -> dict[str, Any]:

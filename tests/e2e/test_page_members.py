@@ -72,6 +72,7 @@ async def test_a_guest_joins_by_a_link_is_muted_and_banned(browser: Browser, tmp
                 await ann.sees("again")
                 await report(bob, ann)
                 ann.page.on("dialog", lambda dialog: dialog.accept())
+                await row.locator("summary").press("Enter")
                 await row.get_by_test_id("member-ban").press("Enter")
                 await expect(row).to_have_count(0, timeout=LIMIT_MS)
                 await ann.say("not for Bob")

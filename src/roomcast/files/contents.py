@@ -220,7 +220,8 @@ def bucket_contents(url: str) -> ObjectContents:
         ValueError: the URL names no store that obstore has.
     """
     try:
-        return ObjectContents(from_url(url))
+        # A directory is created, as that of the data is.
+        return ObjectContents(from_url(url, mkdir=True) if url.startswith("file:") else from_url(url))
     except BaseError as error:
         raise ValueError(str(error).partition("\n")[0]) from error
 

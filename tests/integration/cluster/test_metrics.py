@@ -15,6 +15,7 @@ import psutil
 import psycopg
 import pytest
 
+from roomcast.push.vapid import new_key
 from support import postgres_server
 from support.clients import ChatClient, get, send
 from support.ports import free_port
@@ -72,6 +73,7 @@ class Deployment:
         env = environment(redis, DATABASE_URL=url, ROOMCAST_RESPONDER="support.faulty_responder:answer")
         env |= {"PYTHONPATH": str(ROOT / "tests"), "ROOMCAST_WORKER": "off", "ROOMCAST_WORKER_TURNS": "1"}
         env |= {"ROOMCAST_WEBHOOK_NETWORKS": "127.0.0.1", "ROOMCAST_WEBHOOK_GIVE_UP_S": "1"}
+        env |= {"ROOMCAST_VAPID_KEY": new_key(), "ROOMCAST_FILES_URL": (directory / "files").as_uri()}
         envs = {name: {**env, "ROOMCAST_INTERNAL_PORT": str(port)} for name, port in ports.items()}
         self.api = Roomcast.api(None, env={**envs["api"], "ROOMCAST_MODERATION": "support.passing_hook:review"})
         worker = Roomcast.worker(env=envs["worker"])

@@ -463,7 +463,7 @@ POPULATE = """
             CASE WHEN n % 3 = 0 THEN n * 1000000000000 END
         FROM generate_series(1, 6000) n;
     INSERT INTO reports (chat_id, message_id, reporter_id, reason, note, created_at)
-        SELECT chat_id, id, 'user-1', 'spam', '', 0 FROM messages WHERE id LIKE chat_id || '-%';
+        SELECT chat_id, id, 'user-1', 'spam', '', 0 FROM messages WHERE id LIKE chat_id || '-%' AND chat_id <> 'c';
     INSERT INTO ai_usage (subject, started_at, turns, tokens)
         SELECT 'user-' || n, 0, 1, 1 FROM generate_series(1, 5000) n;
     INSERT INTO additions (actor_id, user_id, full_at)

@@ -12,7 +12,8 @@ export function onMessageKey(event: KeyboardEvent<HTMLElement>): void {
   const step = { ArrowUp: -1, ArrowDown: 1, Escape: Infinity }[event.key];
   const target = event.target as HTMLElement;
   const message = target.closest<HTMLElement>(MESSAGE);
-  if (step === undefined || message === null || target.matches('input, textarea, select')) return;
+  // The browser closes a dialog, such as that of a picture, by Escape.
+  if (step === undefined || message === null || target.closest('input, textarea, select, dialog') !== null) return;
   const all = [...event.currentTarget.querySelectorAll<HTMLElement>(MESSAGE)];
   const next = all.indexOf(message) + step;
   event.preventDefault();
