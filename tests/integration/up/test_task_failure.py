@@ -33,7 +33,7 @@ main()
     ("task", "module", "owner", "method"),
     [
         ("worker", "worker.service", "Worker", "run"),
-        ("relay", "chat.relay", "Relay", "_sweep_forever"),
+        ("relay", "chat.delivery.relay", "Relay", "_sweep_forever"),
         ("gateway feeds", "gateway.delivery.feeds", "Feeds", "run"),
     ],
 )
