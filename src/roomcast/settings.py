@@ -3,6 +3,8 @@
 Variables have the names of the reference guide where it defines one (``PORT``, ``ALLOWED_ORIGINS``, ``REDIS_…``,
 ``DATABASE_URL``, ``API_URL``). An invalid or unsupported value raises `SettingsError`; no value is ignored.
 
+The module is long because it is one table: a variable, its field, its form.
+
 Layer: settings.
 """
 

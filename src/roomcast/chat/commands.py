@@ -1,7 +1,7 @@
 """The commands that a store commits: each is one change, checked and written in one transaction.
 
 `ports.Writes.commit` takes a command and returns its result, whose type the command names. The rule of each command is
-in `roomcast.store.rules`.
+in `roomcast.store.rules`. The module is long because it is a list: each class is read on its own.
 
 Layer: chat. Contract suite: tests/contract/test_store.py, test_turns.py.
 """

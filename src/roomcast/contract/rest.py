@@ -1,5 +1,7 @@
 """Request and response bodies of the public REST API. Each is part of the published schema.
 
+The module is long because it is a list: each class is read on its own.
+
 Layer: contract.
 """
 
