@@ -135,3 +135,20 @@ async def test_nothing_is_lost_or_out_of_order_while_replicas_commit_and_read(
             for chat_id, seq in [*found, *await read_all(store, cursor)]:
                 by_chat[chat_id].append(seq)
             assert by_chat == {chat_id: list(range(1, head + 1)) for chat_id, head in heads.items()}
+
+
+async def test_a_page_ends_at_a_mebibyte_and_the_next_one_goes_on(store: Store) -> None:
+    feed = Feed(store.feed)
+    for _ in range(30):
+        await store.chats.commit(new_message(content="天" * 30_000))
+    sizes, seqs = [], []
+    cursor, more = None, True
+    while more:
+        read, more = await feed.read("", cursor, 200, 0)
+        cursor = read.cursor
+        sizes.append(sum(len(event.payload) for event in read.events))
+        seqs += [event.seq for event in read.events]
+    assert seqs == sorted(set(seqs))
+    assert len(seqs) >= 30
+    assert max(sizes) <= 1_048_576
+    assert len(sizes) > 2

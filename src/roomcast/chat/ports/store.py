@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from roomcast.chat.commands import Command
 from roomcast.chat.model import (
@@ -196,6 +196,10 @@ class ChatStore(Writes, Protocol):
         """The smallest seq with an outbox mark; None if the chat has no mark."""
 
 
+#: Payloads of one page of the feed, unless it is one event.
+MAX_PAGE_BYTES: Final = 1_048_576
+
+
 @dataclass(frozen=True, slots=True)
 class FeedRead:
     """Events of all chats.
@@ -205,11 +209,13 @@ class FeedRead:
         cursor: After the last one; its ``seq`` is a position.
         reset: The given cursor is of a history that was replaced by a backup. There are no events, and ``cursor`` is at
             the beginning.
+        cut: Whether there are more, since these have `MAX_PAGE_BYTES`.
     """
 
     events: tuple[StoredEvent, ...]
     cursor: Cursor
     reset: bool
+    cut: bool = False
 
 
 class FeedStore(Protocol):

@@ -44,7 +44,7 @@ class Feed:
         while True:
             unplaced = await self._store.place()
             read = await self._store.read(cursor, limit)
-            more = unplaced or len(read.events) == limit
+            more = unplaced or len(read.events) == limit or read.cut
             own = replace(read, events=tuple(event for event in read.events if tenant_of(event.chat_id) == tenant))
             left_s = ends_at - loop.time()
             if own.events or own.reset or more or left_s <= 0:

@@ -5,11 +5,13 @@ Layer: store. Source: docs/decisions/0019.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, true, update
 
 from roomcast.chat.ports import FeedRead
+from roomcast.chat.ports.store import MAX_PAGE_BYTES
 from roomcast.contract.cursor import Cursor
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
@@ -103,6 +105,9 @@ class SqlFeedStore:
             if known is None or after > first.head or (written is not None and written > known):
                 return FeedRead((), Cursor(epoch=first.newest_epoch, seq=0), reset=True)
         found = [row for row in rows if row.seq is not None]
-        last = found[-1].position if found else after
-        read = tuple(to_event(row, lineage.epochs) for row in found)
-        return FeedRead(read, Cursor(epoch=first.newest_epoch, seq=last), reset=False)
+        sizes = accumulate(len(row.payload) for row in found)
+        fitting = found[: max(1, sum(size <= MAX_PAGE_BYTES for size in sizes))]
+        last = fitting[-1].position if fitting else after
+        read = tuple(to_event(row, lineage.epochs) for row in fitting)
+        cut = len(fitting) < len(found)
+        return FeedRead(read, Cursor(epoch=first.newest_epoch, seq=last), reset=False, cut=cut)
