@@ -1,16 +1,21 @@
 """Pauses between retries, jittered intervals, and a limit for repeated log lines.
 
 Layer: below all others (standard library only). Source: "Exponential Backoff And Jitter", AWS Architecture Blog; the
-jitter is its "equal jitter": half of a pause is fixed, the other half is random.
+jitter is its "equal jitter": half of a pause is fixed, the other half is random. RFC 9110 §10.2.3 (``Retry-After``).
 """
 
 from __future__ import annotations
 
 import random
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 # Limits the exponent: higher powers of two would overflow a float, and the cap is reached long before.
 _MAX_DOUBLINGS: Final = 32
+_DAY_S: Final = 86_400.0
 
 
 def jittered(interval_s: float, low: float = 0.5, high: float = 1.0) -> float:
@@ -21,6 +26,18 @@ def jittered(interval_s: float, low: float = 0.5, high: float = 1.0) -> float:
 def should_log(count: int) -> bool:
     """Whether the ``count``-th repetition is logged: the 1st, 2nd, 4th, 8th … so that a flood cannot fill the logs."""
     return count & (count - 1) == 0
+
+
+def parse_retry_after(value: str, most_s: float = _DAY_S) -> float | None:
+    """The seconds, from 0 to ``most_s``, in a ``Retry-After``: a number, or a date; None if it is neither."""
+    value, seconds = value.strip(), None
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        seconds = float(value)
+    elif value:
+        with suppress(ValueError, TypeError, OverflowError):
+            date = parsedate_to_datetime(value)
+            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return None if seconds is None else min(max(seconds, 0.0), most_s)
 
 
 class Backoff:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import pytest
 
-from roomcast.backoff import Backoff, jittered, should_log
+from roomcast.backoff import Backoff, jittered, parse_retry_after, should_log
 
 
 def test_pauses_double_up_to_the_cap_and_start_over_after_a_reset() -> None:
@@ -31,3 +34,18 @@ def test_jitter_stays_within_its_shares_and_varies(low: float, high: float) -> N
 
 def test_repetitions_are_logged_at_powers_of_two() -> None:
     assert [count for count in range(1, 20) if should_log(count)] == [1, 2, 4, 8, 16]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("7", 7.0), (" 0 ", 0.0), ("9999999", 86_400.0), ("soon", None), ("-5", None), ("1.5", None), ("", None)],
+)
+def test_retry_after_is_a_number_of_seconds(value: str, seconds: float | None) -> None:
+    assert parse_retry_after(value) == seconds
+
+
+def test_retry_after_is_a_date_or_in_the_past_nothing() -> None:
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert parse_retry_after(format_datetime(later, usegmt=True)) == pytest.approx(60, abs=2)
+    assert parse_retry_after("Mon, 01 Jan 2024 00:00:00 GMT") == 0
+    assert parse_retry_after(format_datetime(later, usegmt=True), 10) == 10

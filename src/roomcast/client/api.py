@@ -6,7 +6,7 @@ Layer: client. Source: contract/rest.py.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -15,6 +15,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from roomcast.backoff import parse_retry_after
 from roomcast.client.errors import Refused, Unreachable, cause_of
 from roomcast.contract.errors import Problem
 from roomcast.contract.events import Attachment, Message
@@ -135,7 +136,8 @@ class Api:
             raise Unreachable(f"{self.url} does not answer: {cause_of(error)}") from error
         status = response.status_code
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
-            raise Unreachable(f"{self.url} answers {_reason(response)}", _retry_after_s(response.headers))
+            pause_s = parse_retry_after(response.headers.get("retry-after", ""), _LONGEST_RETRY_AFTER_S) or 0.0
+            raise Unreachable(f"{self.url} answers {_reason(response)}", pause_s)
         if status >= HTTPStatus.BAD_REQUEST:
             problem = _problem(response)
             if problem is None:
@@ -171,8 +173,3 @@ def _reason(response: httpx.Response) -> str:
     problem = _problem(response)
     text = "" if problem is None else f": {problem.detail[:_MAX_QUOTED]}"
     return f"{response.status_code} {response.reason_phrase}{text}"
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float:
-    value = headers.get("retry-after", "")
-    return min(float(value), _LONGEST_RETRY_AFTER_S) if value.isascii() and value.isdigit() else 0.0

@@ -1,6 +1,6 @@
 """Web Push: sends encrypted messages to the push services of browsers. The implementation of `chat.ports.PushSender`.
 
-May import: chat, contract, outgoing.
+May import: chat, contract, outgoing, backoff.
 
 | module | what |
 |---|---|

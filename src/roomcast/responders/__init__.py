@@ -1,6 +1,6 @@
 """Implementations of `chat.ports.Responder`, which answer USER messages; and what a team's own responder needs.
 
-May import: chat, contract, loading.
+May import: chat, contract, backoff, loading.
 
 | module | what |
 |---|---|

@@ -10,13 +10,12 @@ import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 import httpx
 
+from roomcast.backoff import parse_retry_after
 from roomcast.chat.ports import ResponderFailure
 from roomcast.contract.events import TurnReason
 from roomcast.responders.options import StreamLimits
@@ -158,24 +157,9 @@ async def _refusal(response: httpx.Response) -> ResponderFailure:
         f"{response.request.url.host} answered {status}: {describe_error(text)}",
         reason=reason,
         retryable=retryable,
-        retry_after_s=_retry_after_s(response.headers.get("retry-after")),
+        retry_after_s=parse_retry_after(response.headers.get("retry-after", "")),
         kind=str(status),
     )
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """RFC 9110, "Retry-After": seconds or a date."""
-    if value is None:
-        return None
-    if re.fullmatch(r"[0-9]+", value.strip()):
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _unreachable(error: httpx.HTTPError) -> ResponderFailure:

@@ -1,6 +1,6 @@
 """The HTTP client of webhooks: the implementation of `chat.ports.WebhookSender`.
 
-May import: chat, contract, wire, outgoing.
+May import: chat, contract, wire, outgoing, backoff.
 
 | module | what |
 |---|---|

@@ -43,17 +43,18 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Roo
 
 
 class Senders:
-    """Send to all chats.
+    """Send to all chats, with a pause after each message.
 
     Attributes:
         times: Duration of each send, in seconds, by phase.
     """
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, pause_s: float = 0.05) -> None:
         self.times: dict[str, list[float]] = {}
         self.phase = "healthy"
         self._stopping = False
         self._client = client
+        self._pause_s = pause_s
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -73,7 +74,7 @@ class Senders:
             response = await self._client.post("/api/chat/messages", json=body)
             assert response.status_code == 201
             self.times.setdefault(self.phase, []).append(time.perf_counter() - began)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self._pause_s)  # their rate
 
     def median_ms(self, phase: str) -> float:
         return statistics.median(self.times[phase]) * 1_000
@@ -140,19 +141,23 @@ async def test_each_event_arrives_in_order_while_a_receiver_is_down_slow_or_fail
             failing.answer = lambda _: (200, {})
             # The other webhook has not waited for the failing one.
             behind = sum(map(len, (await heads(client)).values())) - len(healthy.delivered)
+            # The machine is not the same all the time: measured before and after the faults.
+            missed = sum(map(len, (await heads(client)).values()))
+            await failing.until(lambda: sum(map(len, failing.seqs.values())) >= missed, 90)
+            senders.phase = "healthy"
+            await asyncio.sleep(FAULT_S)
         print(f"\n{senders.report()}; the healthy receiver is {behind} events behind")  # noqa: T201
         await received_all(client, healthy, 15)
         await received_all(client, failing, 90)
         assert all(verify(secret, request.headers, request.raw) for request in failing.requests)
         assert behind < 2.0 * len(CHATS) / 0.05  # of two seconds
         for phase in ("down", "slow", "500"):
-            assert senders.median_ms(phase) < 3 * senders.median_ms("healthy") + 20  # beside other tests
+            assert senders.median_ms(phase) < 2 * senders.median_ms("healthy") + 5
         webhooks = (await client.get("/api/webhooks")).json()["webhooks"]
         assert [(webhook["waiting"], webhook["dead"]) for webhook in webhooks] == [(0, 0), (0, 0)]
 
 
-@pytest.mark.chaos  # what waits at the end takes a minute or two
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(120)
 async def test_nothing_is_lost_or_out_of_order_when_workers_are_killed_in_the_middle(postgres: PostgresServer) -> None:
     name = postgres.create_database()
     env = {**ENV, "DATABASE_URL": postgres.url(name)}
@@ -167,8 +172,7 @@ async def test_nothing_is_lost_or_out_of_order_when_workers_are_killed_in_the_mi
             for receiver in (first, second):
                 receiver.delay_s = 0.02
                 await create(client, receiver)
-            senders = Senders(client)
-            async with senders.running():
+            async with Senders(client, pause_s=0.2).running():
                 for turn in range(4):
                     for receiver in (first, second):  # both webhooks are being sent for
                         enough = len(receiver.requests) + 20
@@ -176,10 +180,12 @@ async def test_nothing_is_lost_or_out_of_order_when_workers_are_killed_in_the_mi
                     worker = workers[turn % 2]
                     if turn == 2:  # a suspended worker wakes up after another one has its webhooks
                         worker.pause()
-                        await asyncio.sleep(12)
+                        for receiver in (first, second):
+                            enough = len(receiver.requests) + 20
+                            await receiver.until(partial(has_requests, receiver, enough), 40)
                         worker.resume()
                         continue
                     worker.kill()
                     await asyncio.to_thread(worker.start)
             for receiver in (first, second):
-                await received_all(client, receiver, 120)
+                await received_all(client, receiver, 40)
