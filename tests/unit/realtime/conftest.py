@@ -112,6 +112,14 @@ HANDSHAKE = Handshake(
     transport=TransportName.WEBSOCKET,
     path="/socket.io/",
 )
+POLLING = Handshake(
+    headers=Headers([(b"host", b"x")]),
+    address="192.0.2.1",
+    query_string="EIO=4&transport=polling",
+    time=0.0,
+    transport=TransportName.POLLING,
+    path="/socket.io/",
+)
 
 
 class Peer:

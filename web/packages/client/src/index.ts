@@ -23,7 +23,8 @@ export type * as contract from './generated/contract.ts';
 export { INITIAL_MEMBERS, type MembersSnapshot } from './chat/members.ts';
 export { INITIAL_PRESENCE, type PresenceSnapshot } from './chat/participants.ts';
 export type { Clock, GatewaySocket, GatewaySocketOptions, Runtime } from './platform/runtime.ts';
-export { type ChatSession, type ChatSnapshot, INITIAL_CHAT } from './chat/session.ts';
+export type { ChatSession } from './chat/session.ts';
+export { type ChatSnapshot, INITIAL_CHAT } from './chat/snapshot.ts';
 export {
   type ChatEntry,
   type ChatMessage,

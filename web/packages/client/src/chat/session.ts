@@ -1,4 +1,8 @@
-/** One chat of a client: its feed, its entries, its outbox, presence and typing. */
+/**
+ * One chat of a client: its feed, its entries, its outbox, presence and typing.
+ *
+ * The file is long because the class is what applications use: one method for each thing that they do with a chat.
+ */
 import { Answers } from '../answers/answers.ts';
 import type { RoomcastApi } from '../api.ts';
 import {
@@ -10,7 +14,6 @@ import {
   messagesIn,
   outgoingKey,
   reduce,
-  shownEntries,
   toEntry,
 } from './chat-log.ts';
 import { type RoomcastError, toRoomcastError } from '../errors.ts';
@@ -35,49 +38,16 @@ import { Observable, patch } from '../platform/observable.ts';
 import { Outbox, type Outgoing } from './outbox.ts';
 import { Participants, type PresenceSnapshot } from './participants.ts';
 import type { Runtime } from '../platform/runtime.ts';
+import { changeOf, type ChatSnapshot, INITIAL_CHAT } from './snapshot.ts';
 import { Timer } from '../platform/timer.ts';
-import { type ChatEntry, type ChatMessage, type LoadStatus, NO_MARKS, reviveMessage } from '../types.ts';
+import { type ChatEntry, type ChatMessage, NO_MARKS, reviveMessage } from '../types.ts';
 import type { UnsentStore } from './unsent-store.ts';
 
 /** If the event of a stored message has not arrived after this time, it is fetched. */
 const EVENT_GRACE_MS = 1_500;
 
-/** Immutable state of a chat. */
-export interface ChatSnapshot {
-  readonly chatId: string;
-  /**
-   * Ascending by place, the same order for all users; own messages that are not stored yet come last. Live messages,
-   * which are not stored, are between those that were there before and after them.
-   */
-  readonly messages: readonly ChatEntry[];
-  /** The turn that is streaming or, if there is none, that will start next; null if no answer is expected. */
-  readonly activeTurn: Turn | null;
-  readonly status: LoadStatus;
-  /** The last failure, kept while the request is retried; null after a success. */
-  readonly error: RoomcastError | null;
-  /** True if the chat is joined and no event is known to be missing. */
-  readonly synced: boolean;
-  /** True if `loadOlder` can load another page. */
-  readonly hasOlder: boolean;
-  readonly loadingOlder: boolean;
-  /** When own messages are sent again, because a rate limit of the server delays them; null: nothing delays them. */
-  readonly sendsAgainAt: Date | null;
-}
-
 /** Pages that `loadTo` loads: 2,000 messages with the usual size of a page. */
 const MAX_PAGES = 40;
-
-/** The snapshot of a chat before its first subscription, without `chatId`. */
-export const INITIAL_CHAT: Omit<ChatSnapshot, 'chatId'> = {
-  messages: [],
-  activeTurn: null,
-  status: 'idle',
-  error: null,
-  synced: false,
-  hasOlder: false,
-  loadingOlder: false,
-  sendsAgainAt: null,
-};
 
 export interface SessionDependencies extends Omit<FeedDependencies, 'runtime' | 'api'> {
   api: RoomcastApi;
@@ -750,23 +720,7 @@ export class ChatSession {
   }
 
   #updateSnapshot(): void {
-    const before = this.#snapshot.value.messages;
-    const { activity, error, active } = this.#feed.state;
-    const { loaded, turns, hasOlder, loadingOlder, olderError } = this.#log;
-    const messages = shownEntries(this.#log);
-    patch(this.#snapshot, {
-      activeTurn: turns.find(({ status }) => status === 'streaming') ?? turns[0] ?? null,
-      messages: sameEntries(before, messages) ? before : messages,
-      status: activity.kind === 'denied' ? 'error' : loaded ? 'ready' : active ? 'loading' : 'idle',
-      error: error ?? olderError,
-      synced: isSynced(this.#feed.state),
-      hasOlder,
-      loadingOlder,
-    });
+    patch(this.#snapshot, changeOf(this.#snapshot.value.messages, this.#log, this.#feed.state));
     this.#awaitEvents();
   }
-}
-
-function sameEntries(before: readonly ChatEntry[], after: readonly ChatEntry[]): boolean {
-  return before.length === after.length && before.every((entry, index) => entry === after[index]);
 }
