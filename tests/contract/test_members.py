@@ -181,7 +181,7 @@ async def test_a_change_of_a_member_is_an_event_unless_it_changes_nothing(store:
     assert await store.chats.commit(change) is None
     assert await store.chats.member("c", "bob") in await store.chats.members("c", 9)
     with pytest.raises(MemberNotFound):
-        await store.chats.commit(ChangeMember("c", "nobody", START, "ann", READER))
+        await store.chats.commit(ChangeMember("c", "absent", START, "ann", READER))
 
 
 async def test_the_last_owner_stays_while_other_members_remain(store: Store) -> None:

@@ -38,9 +38,9 @@ async def store(database_options: DatabaseOptions) -> AsyncIterator[Store]:
 
 
 async def setting(
-    store: Store, level: str | None = None, until: datetime | None = None, user_id: str = "ann"
+    store: Store, level: NotifyLevel | None = None, until: datetime | None = None, user_id: str = "ann"
 ) -> Notifications:
-    return await store.chats.commit(SetNotifications("c", user_id, level, until, START, user_id))  # type: ignore[arg-type]
+    return await store.chats.commit(SetNotifications("c", user_id, level, until, START, user_id))
 
 
 async def add_device(store: Store, user_id: str, name: str, at: datetime = START) -> None:

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-import pytest
 
 from support.ports import free_port
+from support.programs import unavailable
 from support.waiting import until
 
 
@@ -22,11 +22,11 @@ from support.waiting import until
 async def s3_server() -> AsyncIterator[dict[str, str]]:
     """Run the server with the bucket ``bucket``, and yield the environment of its clients.
 
-    Without the program the test is skipped.
+    Without the program the test is skipped, or fails under ``CI=true``.
     """
     program = os.environ.get("MOTO_SERVER") or shutil.which("moto_server")
     if program is None:
-        pytest.skip("moto_server is not installed: tests/support/s3_server.py")
+        unavailable("moto_server is not installed: tests/support/s3_server.py says how")
     url = f"http://127.0.0.1:{free_port()}"
     command = [program, "-H", "127.0.0.1", "-p", url.rpartition(":")[2]]
     nowhere = asyncio.subprocess.DEVNULL

@@ -201,7 +201,7 @@ class UnreadCounts:
                 state.cursors[user_id, chat_id] = max(before, seq)
 
     def _text(self) -> str:
-        names = self._random.sample((*USERS, OWNER, "nobody"), self._random.choice((0, 0, 1, 2)))
+        names = self._random.sample((*USERS, OWNER, "stranger"), self._random.choice((0, 0, 1, 2)))
         return " ".join(("hello", *(f"@{name}" for name in names)))
 
     def _as(self, user_id: str) -> dict[str, str]:

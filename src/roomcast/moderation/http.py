@@ -31,7 +31,7 @@ class HttpModerator:
         self._url = url
         self._secret = secret
         # `chat.use_cases.moderation` limits time and concurrency. Only `settings` reads the environment.
-        self._http = httpx.AsyncClient(timeout=None, trust_env=False, follow_redirects=False)  # noqa: S113
+        self._http = httpx.AsyncClient(timeout=None, trust_env=False, follow_redirects=False)  # noqa: S113 - `Moderation` has a deadline
 
     async def review(self, review: Review) -> Verdict:
         """See the port."""

@@ -21,6 +21,7 @@ from support.large_store import load_now
 from support.packages import ROOT
 from support.postgres_server import PostgresServer
 from support.processes import ROOMCAST, Roomcast, clean_environment, run_roomcast
+from support.programs import unavailable
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
 #: The last commit with the schema 0005.
@@ -36,7 +37,7 @@ def old_source(tmp_path: Path) -> str:
     """The source of the earlier version."""
     archive = subprocess.run(["git", "archive", OLD, "src"], cwd=ROOT, capture_output=True, check=False)
     if archive.returncode:
-        pytest.skip(f"the commit {OLD} is not in this checkout: fetch all of its history")
+        unavailable(f"the commit {OLD} is not in this checkout: fetch all of its history")
     subprocess.run(["tar", "-x", "-C", tmp_path], input=archive.stdout, check=True)
     return str(tmp_path / "src")
 
@@ -162,10 +163,10 @@ async def test_old_replicas_serve_while_the_database_is_migrated_and_beside_new_
             listed = (await senders.request(new[1].api_url, "eve", "GET", "/api/chats")).json()
             (chat_of_eve,) = listed["chats"]
             after = postgres.execute(
-                f"SELECT count(*) FROM messages, members m WHERE messages.chat_id = '{first}' AND m.chat_id = '{first}'"  # noqa: S608
+                f"SELECT count(*) FROM messages, members m WHERE messages.chat_id = '{first}' AND m.chat_id = '{first}'"  # noqa: S608 - ids of this test
                 " AND m.user_id = 'eve' AND messages.created_at > m.added_at",
                 name,
             )
             assert chat_of_eve["unread"] == min(after[0][0], 999)
-    deadlocks = postgres.execute(f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{name}'")  # noqa: S608
+    deadlocks = postgres.execute(f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{name}'")  # noqa: S608 - ids of this test
     assert deadlocks == [(0,)], (postgres.directory / "server.log").read_text()[-8_000:]

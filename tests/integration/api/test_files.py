@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import pytest
 from PIL import Image
 
 from support.processes import Roomcast
@@ -27,6 +28,7 @@ async def link(client: httpx.AsyncClient, file_id: str) -> str:
     return str(found.json()["links"][0]["url"])
 
 
+@pytest.mark.chaos  # its server is no dependency
 async def test_a_bucket_serves_files_itself_and_the_server_serves_images(tmp_path: Path) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (900, 600), "red").save(picture, "png")

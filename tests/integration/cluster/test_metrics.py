@@ -147,7 +147,7 @@ async def webhooks(it: Deployment) -> None:
     """A webhook whose receiver does not exist."""
     async with aiohttp.ClientSession(it.api.api_url) as session:
         created = await (await session.post("/api/webhooks", json={"url": f"http://127.0.0.1:{free_port()}"})).json()
-        await send(it.api.api_url, "team", "nobody receives this")
+        await send(it.api.api_url, "team", "without a receiver")
         await it.watch.until(lambda: it.watch.rose("roomcast_webhook_attempts_total", outcome="dead"))
         await session.delete(f"/api/webhooks/{created['id']}")
 

@@ -146,7 +146,7 @@ async def test_each_event_arrives_in_order_while_a_receiver_is_down_slow_or_fail
             await failing.until(lambda: sum(map(len, failing.seqs.values())) >= missed, 90)
             senders.phase = "healthy"
             await asyncio.sleep(FAULT_S)
-        print(f"\n{senders.report()}; the healthy receiver is {behind} events behind")  # noqa: T201
+        print(f"\n{senders.report()}; the healthy receiver is {behind} events behind")  # noqa: T201 - figures of the run
         await received_all(client, healthy, 15)
         await received_all(client, failing, 90)
         assert all(verify(secret, request.headers, request.raw) for request in failing.requests)

@@ -243,7 +243,7 @@ export const en = {
     bans: 'Banned',
     unban: 'End the ban',
     invites: 'Invite links',
-    inviteRole: 'Role of those who join',
+    inviteRole: 'Role of new members',
     invite: 'Create a link',
     inviteLink: 'Invite link',
     copy: 'Copy',

@@ -1,6 +1,6 @@
 /** A button that opens the members of the chat: their roles and presence, additions, invite links and bans. */
 import { type RoomcastError, useMembers, usePresence, useRoomcastClient } from '@roomcast/react';
-import { type SubmitEvent, useState } from 'react';
+import { type SubmitEvent, useCallback, useState } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
@@ -36,15 +36,15 @@ function Members({ chatId, me }: Props) {
   const [wanted, setWanted] = useState('');
   const [failure, setFailure] = useState<RoomcastError | null>(null);
   const own = members?.find(({ userId }) => userId === me);
-  // Without authentication there may be no members, and nobody is restricted.
+  // Without authentication there may be no members, and no restriction applies.
   const role = own?.role ?? 'owner';
   const found = members?.filter(({ userId }) => userId.toLowerCase().includes(wanted.trim().toLowerCase())) ?? [];
   const shown = failure ?? error;
 
-  function attempt(action: Promise<unknown>): void {
+  const attempt = useCallback((action: Promise<unknown>): void => {
     setFailure(null);
     action.catch(setFailure);
-  }
+  }, []);
 
   function add(event: SubmitEvent<HTMLFormElement>): void {
     event.preventDefault();

@@ -34,9 +34,7 @@ export function Reports({ chatId, attempt }: Props) {
     return () => {
       current = false;
     };
-    // The parent creates another `attempt` each time that it renders.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [api, chatId]);
+  }, [api, chatId, attempt]);
   if (reported.length === 0) return null;
 
   function close(report: contract.Report, first: Promise<unknown> = Promise.resolve()): void {

@@ -1,4 +1,4 @@
-/** Mentions in a text that is being written: where one begins, and who can be mentioned. */
+/** Mentions in a text that is being written: where one begins, and the names that are offered. */
 import type { ChatEntry } from '@roomcast/react';
 
 /** Maximum number of suggestions. */
@@ -21,7 +21,7 @@ export function begunMention(text: string, caret: number): BegunMention | null {
   return match === null ? null : { start: match.index, text: match[1] ?? '' };
 }
 
-/** The assistant, and the users who are online or have written loaded messages. */
+/** The assistant, and the users that are online or have written loaded messages. */
 export function peopleOf(messages: readonly ChatEntry[], online: readonly string[], me: string): readonly string[] {
   const authors = messages.map((message) => message.userId).filter((userId) => userId !== null);
   return [AI, ...new Set([...online, ...authors.toReversed()])].filter((name) => name !== me);
