@@ -19,7 +19,6 @@ from roomcast.api.app import create_api, create_internal_api
 from roomcast.api.options import ApiOptions
 from roomcast.api.services import ApiServices, SignIn
 from roomcast.app.errors import AppError
-from roomcast.app.files import build_files, prompt_files, running_contents
 from roomcast.app.metrics import (
     Outbox,
     activity_families,
@@ -29,13 +28,14 @@ from roomcast.app.metrics import (
     store_families,
     worker_families,
 )
-from roomcast.app.moderation import running_moderation
+from roomcast.app.parts.files import build_files, prompt_files, running_contents
+from roomcast.app.parts.moderation import running_moderation
+from roomcast.app.parts.pushing import build_vapid, running_pushes
+from roomcast.app.parts.responders import build_responders
+from roomcast.app.parts.search_index import index_earlier_messages
+from roomcast.app.parts.sessions import follow_ended_sessions
+from roomcast.app.parts.webhooks import running_webhooks
 from roomcast.app.process import STOP_LIMIT_S, Process, SharedServices
-from roomcast.app.pushing import build_vapid, running_pushes
-from roomcast.app.responders import build_responders
-from roomcast.app.search_index import index_earlier_messages
-from roomcast.app.sessions import follow_ended_sessions
-from roomcast.app.webhooks import running_webhooks
 from roomcast.auth.tokens import TokenVerifier
 from roomcast.chat.answers.following import TurnFollower
 from roomcast.chat.delivery.activity import ActivityNotifier

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 from roomcast.app.config import ProcessConfig
 from roomcast.app.errors import AppError
 from roomcast.app.metrics import adapter_families, connection_families, gateway_families, ingress_families
+from roomcast.app.parts.sessions import follow_ended_sessions, read_from
 from roomcast.app.process import OnReady, Process, SharedServices, connect_shared, running_process
-from roomcast.app.sessions import follow_ended_sessions, read_from
 from roomcast.auth.tokens import TokenIssuer
 from roomcast.gateway.announcing import RoomAnnouncer
 from roomcast.gateway.ingress import CHANNEL, Ingress

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomcast.app.sessions import follow_ended_sessions, read_ended_sessions
+from roomcast.app.parts.sessions import follow_ended_sessions, read_ended_sessions
 from roomcast.auth.ended_sessions import OVERLAP_MS, EndedSessions
 from roomcast.auth.errors import SessionEnded
 from roomcast.auth.options import AuthOptions
@@ -116,9 +116,9 @@ async def test_the_beginning_of_an_outage_is_a_warning(caplog: pytest.LogCapture
             return internal.EndedSessions(sessions=[], more=False)
         raise StoreUnavailable("away" if reads < 4 else str(after_ms))
 
-    caplog.set_level("DEBUG", "roomcast.app.sessions")
+    caplog.set_level("DEBUG", "roomcast.app.parts.sessions")
     task = asyncio.create_task(follow_ended_sessions(EndedSessions(), read, pause_s=0.001))
     await until(lambda: reads > 5)
     task.cancel()
-    levels = [record.levelname for record in caplog.records if record.name == "roomcast.app.sessions"]
+    levels = [record.levelname for record in caplog.records if record.name == "roomcast.app.parts.sessions"]
     assert levels[:5] == ["WARNING", "INFO", "WARNING", "DEBUG", "DEBUG"]

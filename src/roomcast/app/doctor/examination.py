@@ -17,7 +17,7 @@ from roomcast.app.addresses import LOOPBACK_NAMES
 from roomcast.app.config import ProcessConfig, api_config, gateway_config, up_config, worker_config
 from roomcast.app.doctor.findings import Finding, Role, fault, ok, warning
 from roomcast.app.errors import AppError
-from roomcast.app.responders import build_responders
+from roomcast.app.parts.responders import build_responders
 from roomcast.auth.tokens import TokenIssuer
 from roomcast.gateway.ports import ApiRefused, ApiUnavailable
 from roomcast.realtime.requests.origins import OriginPolicy

@@ -13,14 +13,10 @@ May import: chat, contract, store.lineage, store.rows, store.tables.
 | ``expiring`` | the oldest messages of a chat are deleted |
 | ``forgetting`` | what a user has left in a chat is erased |
 | ``custom_events`` | events of applications |
-| ``reads`` | cursors of users, mentions |
-| ``notifications`` | what notifies users of chats |
 | ``chats`` | new chats, their settings |
-| ``members`` | memberships, roles, mutes, bans, and the allowances for additions |
-| ``invites`` | invite links |
+| ``membership`` | members, their rights, invite links, what they have read, what notifies them |
 | ``quotas`` | quotas of AI answers |
 | ``reports`` | reports of messages |
-| ``rights`` | what a member may do, checked in the transaction |
 | ``files`` | uploads, and the files of messages |
 | ``turns``, ``turn_commands`` | AI turns: their states; their commands |
 | ``work`` | what rules work with: the loaded rows, and the changes so far |

@@ -13,8 +13,8 @@ from roomcast.chat.model import AuditAction, ChatAi, ChatState, Committed, Store
 from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import EventType, MemberRole
 from roomcast.store.rows import encode_ai
-from roomcast.store.rules import members, rights
 from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules.membership import members, rights
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import direct_chats
 

@@ -11,7 +11,7 @@ from roomcast.chat.model import ChatState, StoredEvent
 from roomcast.contract.events import EventType
 from roomcast.store.rules import files
 from roomcast.store.rules.exchange import LoadedRows, Needs
-from roomcast.store.rules.reads import erase_mentions
+from roomcast.store.rules.membership.reads import erase_mentions
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import pins, reactions
 

@@ -16,8 +16,8 @@ from roomcast.chat.model import StoredMessage
 from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import Attachment
 from roomcast.store.rows import to_ms
-from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import LoadedRows, Needs, Row
+from roomcast.store.rules.membership import rights
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import files
 

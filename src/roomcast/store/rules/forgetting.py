@@ -14,9 +14,10 @@ from roomcast.chat.commands import ForgetUser, MemberAction
 from roomcast.chat.errors import AnswerActive
 from roomcast.chat.model import ChatState, StoredChat, StoredEvent
 from roomcast.contract.events import EventType
-from roomcast.store.rules import files, members
+from roomcast.store.rules import files
 from roomcast.store.rules.exchange import LoadedRows, Needs
-from roomcast.store.rules.reads import erase_mentions
+from roomcast.store.rules.membership import members
+from roomcast.store.rules.membership.reads import erase_mentions
 from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import direct_chats, pins, reactions

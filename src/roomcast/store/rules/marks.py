@@ -16,9 +16,9 @@ from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import EventType
 from roomcast.store.rows import to_ms
 from roomcast.store.rules import files as attached_files
-from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import LastVersion, LoadedRows, Needs
-from roomcast.store.rules.reads import erase_mentions
+from roomcast.store.rules.membership import rights
+from roomcast.store.rules.membership.reads import erase_mentions
 from roomcast.store.rules.turns import ACTIVE
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import pins, reactions

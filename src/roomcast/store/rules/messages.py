@@ -14,8 +14,9 @@ from roomcast.chat.model import ChatAi, Committed, StoredEvent, StoredMessage
 from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import EventType
 from roomcast.store.rules import files as attached_files
-from roomcast.store.rules import quotas, reads, rights
+from roomcast.store.rules import quotas
 from roomcast.store.rules.exchange import LoadedRows, Needs
+from roomcast.store.rules.membership import reads, rights
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import files, messages
 

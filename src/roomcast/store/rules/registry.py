@@ -50,15 +50,12 @@ from roomcast.store.rules import (
     expiring,
     files,
     forgetting,
-    invites,
     marks,
-    members,
     messages,
-    notifications,
-    reads,
     reports,
     turn_commands,
 )
+from roomcast.store.rules.membership import invites, members, notifications, reads
 from roomcast.store.rules.work import Rule
 
 RULES: Final[Mapping[type[Command[Any]], Rule]] = {

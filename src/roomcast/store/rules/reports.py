@@ -10,8 +10,8 @@ from roomcast.chat.errors import MessageNotFound, TooManyEntries
 from roomcast.chat.model import AuditAction
 from roomcast.chat.policies.rights import Right
 from roomcast.store.rows import to_ms
-from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules.membership import rights
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import reports
 

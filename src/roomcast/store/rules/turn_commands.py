@@ -8,8 +8,9 @@ from __future__ import annotations
 from roomcast.chat.commands import CallTool, EndTurn, NewVersion, StartTurn, StopTurn
 from roomcast.chat.model import Committed, StoredTurn
 from roomcast.chat.policies.rights import Right
-from roomcast.store.rules import quotas, rights
+from roomcast.store.rules import quotas
 from roomcast.store.rules.exchange import LoadedRows, Needs
+from roomcast.store.rules.membership import rights
 from roomcast.store.rules.work import Work
 
 

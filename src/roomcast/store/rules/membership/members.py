@@ -17,8 +17,8 @@ from roomcast.chat.policies.additions import ALL_USERS, AdditionLimits
 from roomcast.chat.policies.rights import PLAIN_ROLES, Right
 from roomcast.contract.events import EventType, MemberRole
 from roomcast.store.rows import from_ms, to_ms
-from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
+from roomcast.store.rules.membership import rights
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import additions, bans, members, notification_settings, reads, restrictions
 

@@ -11,9 +11,9 @@ from roomcast.chat.model import AuditAction, Committed
 from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import MemberRole
 from roomcast.store.rows import to_ms
-from roomcast.store.rules import rights
 from roomcast.store.rules.exchange import Needs
-from roomcast.store.rules.members import check_gives, check_not_banned, needs_return, record_return
+from roomcast.store.rules.membership import rights
+from roomcast.store.rules.membership.members import check_gives, check_not_banned, needs_return, record_return
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import invites, members
 
