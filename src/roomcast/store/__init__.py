@@ -13,6 +13,7 @@ May import: chat, contract, histogram.
 | ``personal`` | the data of a user in all tables |
 | ``engine`` | connections, transactions and statements, on SQLite or PostgreSQL |
 | ``rules`` | the rules of the domain: one for each command |
+| ``leases`` | rows that one process works on at a time: claims, renewals, checked writes |
 | ``lineage`` | the epochs of a database |
 | ``backups`` | backups and their restore |
 | ``tables``, ``rows`` | the schema; conversion of rows to the types of the domain |

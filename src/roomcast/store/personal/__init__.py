@@ -4,7 +4,7 @@ Each table of `store.tables` says which of its columns name a user, and what an 
 table that does not.
 
 May import: chat, contract, store.engine.batch, store.engine.database, store.engine.keyed_rows,
-store.engine.writer, store.rows, store.rules, store.tables.
+store.engine.writer, store.leases, store.rows, store.rules, store.tables.
 
 | module | what |
 |---|---|

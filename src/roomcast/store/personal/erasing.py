@@ -17,20 +17,14 @@ from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
 from roomcast.store.engine.keyed_rows import insert_into
 from roomcast.store.engine.writer import Writer
+from roomcast.store.leases import times, without_lease
 from roomcast.store.personal.pages import Found, find
 from roomcast.store.rows import AnyRow, from_ms, maybe_time, to_ms
 from roomcast.store.rules.recording import audit_row, no_chat
 from roomcast.store.tables import audit, ended_sessions, erasures
 
 _OF_USER: Final = select(erasures).where(erasures.c.user_id == bindparam("user"))
-# One process works on an erasure; others skip it.
-_CLAIMABLE: Final = (
-    select(erasures)
-    .where(erasures.c.user_id.is_not(None), erasures.c.lease_until < bindparam("now"))
-    .order_by(erasures.c.user_id)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
+_CLAIMABLE: Final = without_lease(erasures, erasures.c.user_id.is_not(None), erasures.c.user_id)
 _THIS: Final = update(erasures).where(erasures.c.id == bindparam("this"))
 _EXPIRED: Final = delete(ended_sessions).where(ended_sessions.c.expires_at < bindparam("now"))
 
@@ -82,7 +76,7 @@ class SqlPersonalStore:
 
         def claim(connection: Connection) -> Erasure | None:
             connection.execute(_EXPIRED, {"now": to_ms(now)})
-            found = connection.execute(_CLAIMABLE, {"now": to_ms(now)}).one_or_none()
+            found = connection.execute(_CLAIMABLE, times(now, lease_until)).one_or_none()
             if found is None:
                 return None
             connection.execute(_THIS.values(lease_until=to_ms(lease_until)), {"this": found.id})

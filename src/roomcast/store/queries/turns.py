@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, String, and_, bindparam, case, cast, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, exists, func, select, update
 
 from roomcast.chat.commands import Command
 from roomcast.chat.errors import TurnLost
@@ -19,6 +19,7 @@ from roomcast.contract.events import TurnStatus
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
 from roomcast.store.engine.writer import Writer
+from roomcast.store.leases import Leases
 from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES
 from roomcast.store.rows import AnyRow, from_ms, to_ai, to_message, to_ms, to_turn
 from roomcast.store.rules.recording import encode_parts
@@ -35,19 +36,9 @@ _NEXT_OF_ITS_CHAT: Final = and_(
         _earlier.c.seq < turns.c.seq,
     ),
 )
-_CLAIMABLE: Final = (
-    select(turns)
-    .where(_NEXT_OF_ITS_CHAT, or_(turns.c.lease_until < bindparam("now"), turns.c.lease_until > bindparam("latest")))
-    .order_by(turns.c.created_at, turns.c.id)
-    .limit(1)
-    # On PostgreSQL, workers that claim at the same time skip each other's rows. SQLite ignores the clause.
-    .with_for_update(skip_locked=True, key_share=True)
-)
+_LEASES: Final = Leases(turns, _NEXT_OF_ITS_CHAT, turns.c.created_at, turns.c.id, valid=turns.c.status.in_(ACTIVE))
 #: The trace of a turn: each of its events has it.
 _TRACE: Final = select(events.c.trace).where(events.c.chat_id == bindparam("chat"), events.c.seq == bindparam("seq"))
-_VALID_CLAIM: Final = and_(
-    turns.c.id == bindparam("turn"), turns.c.generation == bindparam("claimed"), turns.c.status.in_(ACTIVE)
-)
 
 
 class SqlTurnStore:
@@ -66,20 +57,9 @@ class SqlTurnStore:
         """See the port."""
 
         def claim(connection: Connection) -> tuple[AnyRow, AnyRow, AnyRow, AnyRow | None, str | None] | None:
-            # No lease can end later than `latest`, unless the clock was set back: clocks differ by less than a lease.
-            latest = lease_until + (lease_until - now)
-            found = connection.execute(_CLAIMABLE, {"now": to_ms(now), "latest": to_ms(latest)}).one_or_none()
+            found = _LEASES.claim(connection, now, lease_until, attempts=turns.c.attempts + 1)
             if found is None:
                 return None
-            connection.execute(
-                update(turns)
-                .where(turns.c.id == found.id)
-                .values(
-                    generation=found.generation + 1,
-                    attempts=found.attempts + 1,
-                    lease_until=to_ms(lease_until),
-                )
-            )
             chat = connection.execute(select(chats.c.ai).where(chats.c.id == found.chat_id)).one()
             question = connection.execute(MESSAGES.where(messages.c.id == found.question_id)).one()
             answer = None
@@ -138,19 +118,8 @@ class SqlTurnStore:
 
     async def renew(self, claims: Collection[TurnClaim], lease_until: datetime) -> Renewal:
         """See the port."""
-        key = turns.c.id + " " + cast(turns.c.generation, String)
-        statement = (
-            update(turns)
-            .where(
-                # The first condition finds the rows through the primary key.
-                turns.c.id.in_([claim.turn_id for claim in claims]),
-                key.in_([f"{claim.turn_id} {claim.generation}" for claim in claims]),
-                turns.c.status.in_(ACTIVE),
-                turns.c.lease_until > 0,  # a turn that was handed over meanwhile belongs to the next worker
-            )
-            .values(lease_until=to_ms(lease_until))
-            .returning(turns.c.id, turns.c.stopping)
-        )
+        keys = [(claim.turn_id, claim.generation) for claim in claims]
+        statement = _LEASES.renewal(keys, to_ms(lease_until)).returning(turns.c.id, turns.c.stopping)
         renewed = await self._writer.commit(
             CustomWrite(lambda connection: connection.execute(statement).all(), durable=False)
         )
@@ -206,6 +175,5 @@ class SqlTurnStore:
 
     @staticmethod
     def _update_claimed(connection: Connection, claim: TurnClaim, **values: Any) -> None:
-        key = {"turn": claim.turn_id, "claimed": claim.generation}
-        if connection.execute(update(turns).where(_VALID_CLAIM).values(**values), key).rowcount != 1:
+        if not _LEASES.write(connection, claim.turn_id, claim.generation, **values):
             raise TurnLost(claim.turn_id, claim.generation)

@@ -11,21 +11,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    String,
-    and_,
-    bindparam,
-    cast,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Connection, Update, and_, bindparam, delete, func, insert, select, true, update
 
 from roomcast.chat.errors import TooManyWebhooks, WebhookLost
 from roomcast.chat.model import StoredEvent
@@ -33,6 +19,7 @@ from roomcast.chat.webhook_values import PlacedEvent, StoredWebhook, Undelivered
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
 from roomcast.store.engine.writer import Writer
+from roomcast.store.leases import Leases
 from roomcast.store.rows import AnyRow, to_event, to_ms
 from roomcast.store.tables import epochs, events, feed_head, undelivered, webhooks
 
@@ -43,17 +30,7 @@ _WAITS: Final = undelivered.c.dead_at.is_(None)
 _DEAD: Final = undelivered.c.dead_at.is_not(None)
 _HEAD: Final = select(feed_head.c.position).where(feed_head.c.id == 1)
 _OWN: Final = and_(webhooks.c.id == bindparam("webhook"), webhooks.c.tenant == bindparam("of_tenant"))
-_CLAIMED: Final = and_(webhooks.c.id == bindparam("webhook"), webhooks.c.generation == bindparam("claimed"))
-_CLAIMABLE: Final = (
-    select(webhooks)
-    .where(
-        webhooks.c.active,
-        or_(webhooks.c.lease_until < bindparam("now"), webhooks.c.lease_until > bindparam("latest")),
-    )
-    .order_by(webhooks.c.lease_until)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
+_LEASES: Final = Leases(webhooks, webhooks.c.active, webhooks.c.lease_until, valid=true())
 _AFTER: Final = (
     select(events).where(events.c.position > bindparam("after")).order_by(events.c.position).limit(bindparam("count"))
 )
@@ -172,27 +149,16 @@ class SqlWebhookStore:
 
     async def claim(self, now: datetime, lease_until: datetime) -> StoredWebhook | None:
         """See the port."""
-
-        def write(connection: Connection) -> AnyRow | None:
-            latest = lease_until + (lease_until - now)
-            found = connection.execute(_CLAIMABLE, {"now": to_ms(now), "latest": to_ms(latest)}).one_or_none()
-            if found is not None:
-                values = {"generation": found.generation + 1, "lease_until": to_ms(lease_until)}
-                connection.execute(update(webhooks).where(webhooks.c.id == found.id).values(values))
-            return found
-
         # As for turns: a crash of a database server must not undo a claim that a worker uses.
-        found = await self._writer.commit(CustomWrite(write, durable=self._database.shared))
+        write = CustomWrite(
+            lambda connection: _LEASES.claim(connection, now, lease_until), durable=self._database.shared
+        )
+        found = await self._writer.commit(write)
         return None if found is None else _to_webhook(found, found.generation + 1)
 
     async def renew(self, claims: Collection[WebhookClaim], lease_until: datetime) -> frozenset[WebhookClaim]:
         """See the port."""
-        statement = (
-            update(webhooks)
-            .where(*_any_of(claims))
-            .values(lease_until=to_ms(lease_until))
-            .returning(webhooks.c.id, webhooks.c.generation)
-        )
+        statement = _renewal(claims, to_ms(lease_until)).returning(webhooks.c.id, webhooks.c.generation)
         renewed = await self._writer.commit(
             CustomWrite(lambda connection: connection.execute(statement).all(), durable=False)
         )
@@ -200,7 +166,7 @@ class SqlWebhookStore:
 
     async def release(self, claims: Collection[WebhookClaim]) -> None:
         """See the port."""
-        statement = update(webhooks).where(*_any_of(claims)).values(lease_until=0)
+        statement = _renewal(claims, 0)
 
         def write(connection: Connection) -> None:
             connection.execute(statement)
@@ -287,18 +253,12 @@ def _change(connection: Connection, tenant: str, webhook_id: str, values: dict[s
 
 
 def _update_claimed(connection: Connection, claim: WebhookClaim, **values: Any) -> None:
-    key = {"webhook": claim.webhook_id, "claimed": claim.generation}
-    if connection.execute(update(webhooks).where(_CLAIMED).values(**values), key).rowcount != 1:
+    if not _LEASES.write(connection, claim.webhook_id, claim.generation, **values):
         raise WebhookLost(claim.webhook_id)
 
 
-def _any_of(claims: Collection[WebhookClaim]) -> tuple[ColumnElement[bool], ...]:
-    key = webhooks.c.id + " " + cast(webhooks.c.generation, String)
-    return (
-        # The first condition finds the rows through the primary key.
-        webhooks.c.id.in_([claim.webhook_id for claim in claims]),
-        key.in_([f"{claim.webhook_id} {claim.generation}" for claim in claims]),
-    )
+def _renewal(claims: Collection[WebhookClaim], lease_until: int) -> Update:
+    return _LEASES.renewal([(claim.webhook_id, claim.generation) for claim in claims], lease_until)
 
 
 def _to_webhook(row: AnyRow, generation: int) -> StoredWebhook:
