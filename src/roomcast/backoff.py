@@ -1,4 +1,4 @@
-"""Pauses between retries, jittered intervals, and a limit for repeated log lines.
+"""Pauses between retries, jittered intervals, a limit for repeated log lines, and the loop of periodic tasks.
 
 Layer: below all others (standard library only). Source: "Exponential Backoff And Jitter", AWS Architecture Blog; the
 jitter is its "equal jitter": half of a pause is fixed, the other half is random. RFC 9110 §10.2.3 (``Retry-After``).
@@ -6,12 +6,17 @@ jitter is its "equal jitter": half of a pause is fixed, the other half is random
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, NoReturn
+
+logger = logging.getLogger(__name__)
 
 # Limits the exponent: higher powers of two would overflow a float, and the cap is reached long before.
 _MAX_DOUBLINGS: Final = 32
@@ -67,3 +72,36 @@ class Backoff:
     def reset(self) -> None:
         """Start over with the first pause, after an attempt succeeded."""
         self.failures = 0
+
+
+async def repeat_forever(
+    step: Callable[[], Awaitable[bool | None]],
+    every_s: float,
+    what: str,
+    *errors: type[Exception],
+    longest_s: float = 0.0,
+) -> NoReturn:
+    """Call ``step`` until cancelled: again at once after it returned True, else after a jittered ``every_s``.
+
+    Args:
+        step: One round.
+        every_s: Longest pause, in seconds.
+        what: Names the task in logs.
+        errors: Are logged, and end a round. Others are raised.
+        longest_s: After errors in a row the pause grows up to this, if it is longer than ``every_s``.
+    """
+    backoff = Backoff(every_s, max(every_s, longest_s))
+    while True:
+        try:
+            if await step():
+                continue
+        except errors as error:
+            pause_s = backoff.next_s()
+            if should_log(backoff.failures):
+                logger.warning("%s failed, retrying in %.1f s: %r", what, pause_s, error)
+        else:
+            if backoff.failures:
+                logger.info("%s succeeded again", what)
+            backoff.reset()
+            pause_s = jittered(every_s)
+        await asyncio.sleep(pause_s)

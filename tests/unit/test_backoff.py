@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 
-from roomcast.backoff import Backoff, jittered, parse_retry_after, should_log
+from roomcast.backoff import Backoff, jittered, parse_retry_after, repeat_forever, should_log
+from support.virtual_time import run_in_virtual_time
 
 
 def test_pauses_double_up_to_the_cap_and_start_over_after_a_reset() -> None:
@@ -49,3 +52,37 @@ def test_retry_after_is_a_date_or_in_the_past_nothing() -> None:
     assert parse_retry_after(format_datetime(later, usegmt=True)) == pytest.approx(60, abs=2)
     assert parse_retry_after("Mon, 01 Jan 2024 00:00:00 GMT") == 0
     assert parse_retry_after(format_datetime(later, usegmt=True), 10) == 10
+
+
+def test_a_step_is_repeated_at_once_while_there_is_more_and_else_after_a_pause() -> None:
+    more = [True, True, False, False]
+    times: list[float] = []
+
+    async def step() -> bool:
+        times.append(asyncio.get_running_loop().time())
+        return more.pop(0)
+
+    with pytest.raises(IndexError):
+        run_in_virtual_time(repeat_forever(step, 10.0, "the test", ValueError))
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert pauses[:2] == [0.0, 0.0]
+    assert all(5.0 <= pause_s < 10.1 for pause_s in pauses[2:])
+
+
+def test_errors_in_a_row_are_logged_less_and_less_and_their_pauses_grow(caplog: pytest.LogCaptureFixture) -> None:
+    errors = [ValueError("away")] * 9
+    times: list[float] = []
+
+    async def step() -> None:
+        times.append(asyncio.get_running_loop().time())
+        if errors:
+            raise errors.pop()
+        if len(times) == 11:
+            raise RuntimeError("the end")
+
+    with pytest.raises(RuntimeError), caplog.at_level("INFO", "roomcast.backoff"):
+        run_in_virtual_time(repeat_forever(step, 1.0, "the test", ValueError, longest_s=16.0))
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 4 + ["INFO"]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert all(8.0 <= pause_s < 16.1 for pause_s in pauses[4:9])
+    assert pauses[9] < 1.1

@@ -5,14 +5,13 @@ Layer: app.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from roomcast import __version__
+from roomcast.backoff import repeat_forever
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.files.options import OUTCOMES as UPLOAD_OUTCOMES
 from roomcast.chat.notifications.delivery import OUTCOMES as PUSH_OUTCOMES
@@ -243,10 +242,10 @@ class Outbox:
 
     async def run(self) -> None:
         """Read the size until cancelled. While the database is away the age of the oldest event still grows."""
-        while True:
-            with suppress(StoreUnavailable):  # `service_up` says so
-                self._size, self._oldest = await self._store.backlog()
-            await asyncio.sleep(_OUTBOX_SAMPLE_S)
+        await repeat_forever(self._sample, _OUTBOX_SAMPLE_S, "counting the events in the outbox", StoreUnavailable)
+
+    async def _sample(self) -> None:
+        self._size, self._oldest = await self._store.backlog()
 
     def families(self) -> Iterator[Family]:
         """The size and the age of the latest sample."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from roomcast.backoff import Backoff, should_log
+from roomcast.backoff import Backoff, repeat_forever, should_log
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import Turn
 from roomcast.chat.ports import Clock
@@ -71,7 +71,8 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_leases())
-                group.create_task(self._watch_queue())
+                counting = "counting the queued AI turns"
+                group.create_task(repeat_forever(self._count_queue, self._options.count_s, counting, StoreUnavailable))
                 await self._claim_turns()
         finally:
             for task in self._tasks:
@@ -186,14 +187,8 @@ class Worker:
             for run in list(self._runs.values()):
                 run.tick(now)
 
-    async def _watch_queue(self) -> None:
-        """Count the queued turns, for metrics."""
-        while True:
-            try:
-                self.counters.waiting, self.counters.waits_since = await self._store.waiting(self._clock.now())
-            except StoreUnavailable as error:
-                logger.debug("cannot count the queued AI turns: %s", error)
-            await asyncio.sleep(self._options.count_s)
+    async def _count_queue(self) -> None:
+        self.counters.waiting, self.counters.waits_since = await self._store.waiting(self._clock.now())
 
     async def _renew(self, runs: dict[str, TurnRun]) -> None:
         renewed_at, now = asyncio.get_running_loop().time(), self._clock.now()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from roomcast.backoff import Backoff, jittered, should_log
+from roomcast.backoff import jittered, repeat_forever
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.ports import FeedStore
 from roomcast.chat.webhook_values import StoredWebhook
@@ -51,6 +51,8 @@ class WebhookWorker:
         self._options = options or WebhookOptions()
         self._runs: dict[WebhookRun, asyncio.Task[None]] = {}
         self._stopped = False
+        # The last position of the feed that the runs were woken for.
+        self._head = -1
 
     @property
     def states(self) -> dict[str, int]:
@@ -66,9 +68,13 @@ class WebhookWorker:
     async def run(self) -> None:
         """Claim webhooks and send for them until cancelled. Call `stop` before, or their leases have to end first."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._claim_webhooks())
             group.create_task(self._keep_leases())
-            group.create_task(self._watch_feed())
+            for step, every_s, what in (
+                (self._claim_one, _SWEEP_S, "claiming webhooks"),
+                (self._look_for_news, self._options.poll_s, "reading the feed for webhooks"),
+            ):
+                outage_s = self._options.max_pause_s
+                group.create_task(repeat_forever(step, every_s, what, StoreUnavailable, longest_s=outage_s))
 
     async def stop(self) -> None:
         """End all runs, and hand their webhooks over."""
@@ -81,23 +87,17 @@ class WebhookWorker:
             with suppress(StoreUnavailable):  # the leases end by themselves
                 await self._store.release([run.claim for run in tasks])
 
-    async def _claim_webhooks(self) -> None:
-        backoff = Backoff(self._options.poll_s, self._options.max_pause_s)
-        while not self._stopped:
-            now, lease = self._clock.now(), timedelta(seconds=self._options.lease_s)
-            claimed_at = asyncio.get_running_loop().time()
-            try:
-                webhook = await self._store.claim(now, now + lease)
-            except StoreUnavailable as error:
-                pause_s = backoff.next_s()
-                if should_log(backoff.failures):
-                    logger.warning("cannot claim webhooks, retrying in %.1f s: %s", pause_s, error)
-                await asyncio.sleep(pause_s)
-                continue
-            backoff.reset()
-            if webhook is not None:
-                self._start(webhook, claimed_at + self._options.lease_s)
-            await asyncio.sleep(jittered(_SWEEP_S if webhook is None else _CLAIM_PAUSE_S))
+    async def _claim_one(self) -> bool:
+        if self._stopped:
+            return False
+        now, lease = self._clock.now(), timedelta(seconds=self._options.lease_s)
+        claimed_at = asyncio.get_running_loop().time()
+        webhook = await self._store.claim(now, now + lease)
+        if webhook is None:
+            return False
+        self._start(webhook, claimed_at + self._options.lease_s)
+        await asyncio.sleep(jittered(_CLAIM_PAUSE_S))
+        return True
 
     def _start(self, webhook: StoredWebhook, lease_until: float) -> None:
         for earlier, task in self._runs.items():
@@ -136,20 +136,14 @@ class WebhookWorker:
                 elif run in self._runs:
                     self._runs[run].cancel()
 
-    async def _watch_feed(self) -> None:
+    async def _look_for_news(self) -> None:
         """Place new events, and wake the runs. Without a webhook, nothing is read."""
-        known = -1
-        while True:
-            await asyncio.sleep(self._options.poll_s)
-            if not self._runs:
-                known = -1
-                continue
-            with suppress(StoreUnavailable):  # the claims say so
-                while await self._feed.place():
-                    pass
-                head = await self._store.head()
-                if head == known:
-                    continue
-                known = head
-                for run in self._runs:
-                    run.wake()
+        if not self._runs:
+            return
+        while await self._feed.place():
+            pass
+        head = await self._store.head()
+        if head != self._head:
+            self._head = head
+            for run in self._runs:
+                run.wake()

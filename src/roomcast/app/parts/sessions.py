@@ -7,8 +7,6 @@ Layer: app.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -16,13 +14,11 @@ from typing import Final
 from pydantic import ValidationError
 
 from roomcast.auth.ended_sessions import EndedSessions
-from roomcast.backoff import jittered
+from roomcast.backoff import repeat_forever
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.contract import internal
 from roomcast.gateway.api.client import ApiClient
 from roomcast.gateway.ports import ApiRefused, ApiUnavailable
-
-logger = logging.getLogger(__name__)
 
 #: Longest time between two reads, in seconds: an ended session is closed within this time on every gateway.
 READ_EVERY_S: Final = 2.0
@@ -32,20 +28,9 @@ ReadPage = Callable[[int], Awaitable[internal.EndedSessions]]
 
 
 async def follow_ended_sessions(ended: EndedSessions, read: ReadPage, *, pause_s: float = READ_EVERY_S) -> None:
-    """Read the ended sessions again and again, until cancelled."""
-    failed = False
-    while True:
-        try:
-            await read_ended_sessions(ended, read)
-        except (StoreUnavailable, ApiUnavailable, ApiRefused, ValidationError) as error:
-            level = logging.DEBUG if failed else logging.WARNING
-            logger.log(level, "ended sessions cannot be read; new ones are unknown here", extra={"error": repr(error)})
-            failed = True
-        else:
-            if failed:
-                logger.info("ended sessions can be read again")
-            failed = False
-        await asyncio.sleep(jittered(pause_s, 0.75))
+    """Read the ended sessions again and again, until cancelled. Until a read succeeds, new ones are unknown here."""
+    errors = StoreUnavailable, ApiUnavailable, ApiRefused, ValidationError
+    await repeat_forever(lambda: read_ended_sessions(ended, read), pause_s, "the read of ended sessions", *errors)
 
 
 async def read_ended_sessions(ended: EndedSessions, read: ReadPage, *, clock: Callable[[], float] = time.time) -> None:

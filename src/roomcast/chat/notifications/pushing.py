@@ -15,14 +15,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from roomcast.backoff import Backoff, should_log
+from roomcast.backoff import repeat_forever
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import StoredEvent
 from roomcast.chat.notifications.delivery import Deliveries, Delivery
@@ -31,8 +30,6 @@ from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType
 from roomcast.contract.push import PREVIEW_CHARS, PushPayload
 from roomcast.contract.tenants import qualify, tenant_of
-
-logger = logging.getLogger(__name__)
 
 #: Time between two looks for new events, in seconds.
 POLL_S: Final = 1.0
@@ -91,19 +88,7 @@ class Pushes:
 
     async def run(self) -> None:
         """Push until cancelled."""
-        backoff = Backoff(POLL_S, _MAX_PAUSE_S)
-        while True:
-            try:
-                more = await self.step()
-            except StoreUnavailable as error:
-                pause_s = backoff.next_s()
-                if should_log(backoff.failures):
-                    logger.warning("no pushes, retrying in %.1f s: %s", pause_s, error)
-                await asyncio.sleep(pause_s)
-                continue
-            backoff.reset()
-            if not more:
-                await asyncio.sleep(POLL_S)
+        await repeat_forever(self.step, POLL_S, "pushing messages", StoreUnavailable, longest_s=_MAX_PAUSE_S)
 
     async def step(self) -> bool:
         """Push the messages of the next events. Returns whether there may be more.

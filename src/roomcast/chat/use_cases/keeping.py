@@ -6,10 +6,9 @@ Layer: chat.
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import datetime, timedelta
 
-from roomcast.backoff import jittered
+from roomcast.backoff import repeat_forever
 from roomcast.chat.commands import MAX_FORGOTTEN, ChangeChat, Command, DeleteChat, ExpireMessages, OpenDirect
 from roomcast.chat.errors import AnswerActive, ChatNotFound, NotAllowed, NotAMember, StoreUnavailable
 from roomcast.chat.ids import new_id
@@ -19,8 +18,6 @@ from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.use_cases.moderation import Moderation
 from roomcast.chat.use_cases.publishing import Publishing
 from roomcast.contract.tenants import qualify
-
-logger = logging.getLogger(__name__)
 
 #: Messages and events that one transaction erases, so that other writes do not wait for long.
 ERASED_AT_ONCE = 500
@@ -160,25 +157,13 @@ class Keeping:
 
 async def expire_messages(keeping: Keeping, default_days: int, *, pause_s: float = EXPIRE_EVERY_S) -> None:
     """Delete the messages that chats no longer keep, until cancelled."""
-    while True:
-        try:
-            await keeping.expire_messages(default_days)
-        except StoreUnavailable as error:
-            logger.debug("old messages are deleted later", extra={"error": repr(error)})
-        await asyncio.sleep(jittered(pause_s))
+    await repeat_forever(
+        lambda: keeping.expire_messages(default_days), pause_s, "the deletion of old messages", StoreUnavailable
+    )
 
 
 async def erase_deleted_chats(store: ChatStore, *, pause_s: float = LOOK_EVERY_S) -> None:
     """Erase the messages and events of deleted chats, also those of an earlier run, until cancelled."""
-    failed = False
-    while True:
-        try:
-            while await store.erase_deleted(ERASED_AT_ONCE):
-                pass
-            failed = False
-        except StoreUnavailable as error:
-            # Once per outage.
-            level = logging.DEBUG if failed else logging.WARNING
-            failed = True
-            logger.log(level, "deleted chats are not erased yet; trying again", extra={"error": repr(error)})
-        await asyncio.sleep(pause_s)
+    await repeat_forever(
+        lambda: store.erase_deleted(ERASED_AT_ONCE), pause_s, "the erasure of deleted chats", StoreUnavailable
+    )

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from roomcast.backoff import repeat_forever
 from roomcast.chat.commands import MAX_FORGOTTEN, ForgetUser
 from roomcast.chat.errors import AnswerActive, ChatError, ErasureNotFound, ExportBusy, NotAllowed
 from roomcast.chat.model import ANYONE, Caller
@@ -119,13 +120,7 @@ class PersonalData:
 
     async def run(self, *, pause_s: float = LOOK_EVERY_S) -> None:
         """Work on erasures, also those of an earlier run, until cancelled."""
-        while True:
-            try:
-                while await self.erase_one():
-                    pass
-            except ChatError as error:
-                logger.info("an erasure is continued later", extra={"error": repr(error)})
-            await asyncio.sleep(pause_s)
+        await repeat_forever(self.erase_one, pause_s, "the erasure of the data of a user", ChatError)
 
     async def erase_one(self) -> bool:
         """Work on one erasure until it is done; false: there is none that no process works on.
