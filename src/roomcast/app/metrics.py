@@ -14,7 +14,6 @@ from roomcast import __version__
 from roomcast.backoff import repeat_forever
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.files.options import OUTCOMES as UPLOAD_OUTCOMES
-from roomcast.chat.notifications.delivery import OUTCOMES as PUSH_OUTCOMES
 from roomcast.chat.use_cases.moderation import OUTCOMES
 from roomcast.contract.errors import ErrorCode
 from roomcast.gateway.delivery.counters import JOINS
@@ -24,6 +23,7 @@ from roomcast.realtime.core.reasons import Reason
 from roomcast.wire.engineio_http import TransportName
 from roomcast.wire.engineio_refusals import HttpError
 from roomcast.wire.errors import Fault
+from roomcast.worker.push_deliveries import OUTCOMES as PUSH_OUTCOMES
 
 if TYPE_CHECKING:
     from roomcast.api.durations import Key

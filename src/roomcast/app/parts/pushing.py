@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from roomcast.app.errors import AppError
 from roomcast.app.metrics import push_families
 from roomcast.app.process import STOP_LIMIT_S, Process
-from roomcast.chat.notifications.delivery import Deliveries
-from roomcast.chat.notifications.pushing import Pushes
+from roomcast.worker.push_deliveries import Deliveries
+from roomcast.worker.pushes import Pushes
 
 if TYPE_CHECKING:
     from roomcast.push.vapid import Vapid

@@ -3,7 +3,7 @@
 A push is sent at most once, unless the push service refuses it for now or does not answer: then it is repeated, and
 only if the device may still receive it. All queues are in memory: the unread messages are the truth, a push is a hint.
 
-Layer: chat. Source: docs/decisions/0022.
+Layer: worker. Source: docs/decisions/0022.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ before it has sent them, these pushes are lost.
 A push waits for ``delay_s`` after its message. A user that sees the chat on any device moves the read cursor in that
 time, and receives none.
 
-Layer: chat. Source: docs/decisions/0022.
+Layer: worker. Source: docs/decisions/0022.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import Any, Final, NamedTuple
 from roomcast.backoff import repeat_forever
 from roomcast.chat.errors import StoreUnavailable
 from roomcast.chat.model import StoredEvent
-from roomcast.chat.notifications.delivery import Deliveries, Delivery
 from roomcast.chat.ports import Clock, FeedStore, Push, PushedMessage, PushStore, Recipient, SystemClock
 from roomcast.contract.cursor import Cursor
 from roomcast.contract.events import EventType
 from roomcast.contract.push import PREVIEW_CHARS, PushPayload
 from roomcast.contract.tenants import qualify, tenant_of
+from roomcast.worker.push_deliveries import Deliveries, Delivery
 
 #: Time between two looks for new events, in seconds.
 POLL_S: Final = 1.0
