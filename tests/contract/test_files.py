@@ -33,7 +33,7 @@ from roomcast.chat.errors import (
 from roomcast.chat.ports import ContentHeaders, FileContents
 from roomcast.contract.events import Attachment, MemberRole
 from roomcast.contract.text import MAX_SEQ
-from roomcast.files.contents import bucket_contents, directory_contents, memory_contents
+from roomcast.files.contents import bucket_contents, directory_contents
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from support.backend import START, new_message
@@ -254,7 +254,7 @@ async def test_only_users_that_may_send_upload(store: Store) -> None:
 @pytest.fixture(params=["memory", "directory", "file-url"])
 def contents(request: pytest.FixtureRequest, tmp_path: Path) -> FileContents:
     if request.param == "memory":
-        return memory_contents()
+        return bucket_contents("memory:///")
     if request.param == "directory":
         return directory_contents(tmp_path / "files")
     (tmp_path / "bucket").mkdir()

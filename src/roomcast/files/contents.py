@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, ObjectStore, S3Store, from_url
+from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from roomcast.chat.errors import FilesUnavailable
 from roomcast.chat.ports import ContentHeaders
@@ -224,8 +224,3 @@ def bucket_contents(url: str) -> ObjectContents:
         return ObjectContents(from_url(url, mkdir=True) if url.startswith("file:") else from_url(url))
     except BaseError as error:
         raise ValueError(str(error).partition("\n")[0]) from error
-
-
-def memory_contents() -> ObjectContents:
-    """Contents in memory, for tests."""
-    return ObjectContents(MemoryStore())

@@ -1,7 +1,7 @@
 """Storage on SQLite or PostgreSQL: the implementations of the ports of `chat.ports` whose names end in ``Store``.
 
-`opening.open_store` migrates and opens a database and returns them as a `Store`. Only this package and the doctor import
-SQLAlchemy.
+`opening.open_store` migrates and opens a database and returns them as a `Store`. Only this package and the
+doctor import SQLAlchemy.
 
 May import: chat, contract, histogram.
 

@@ -12,7 +12,7 @@ from roomcast.chat.files.prompts import MAX_TEXT_BYTES, PromptFiles
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.ports import ContentHeaders, Prompt, PromptFile, Responder
 from roomcast.contract.events import Attachment
-from roomcast.files.contents import ObjectContents, memory_contents
+from roomcast.files.contents import ObjectContents, bucket_contents
 from roomcast.responders.openai import OpenAiResponder
 from roomcast.responders.openai_responses import OpenAiResponsesResponder
 from roomcast.responders.options import EndpointOptions, OpenAiOptions
@@ -39,7 +39,7 @@ async def store(contents: ObjectContents, key: str, content: bytes) -> None:
 
 
 async def test_the_newest_files_come_first_and_what_does_not_fit_is_left_out() -> None:
-    contents = memory_contents()
+    contents = bucket_contents("memory:///")
     sizes = {"old": 60, "new": 60, "text": 10, "long": MAX_TEXT_BYTES, "pdf": 5}
     for file_id, size in sizes.items():
         await store(contents, key_of("acme\x1fc", file_id), file_id.encode().ljust(size))

@@ -100,10 +100,6 @@ class Registry:
         """Whether handlers were registered under this name; it may be ``*``."""
         return namespace in self._functions or namespace in self._namespaces
 
-    def serves(self, namespace: str) -> bool:
-        """Whether the namespace has a handler, dynamic namespaces left out."""
-        return self.names(namespace) or self.names(CATCH_ALL)
-
     def namespaces(self) -> frozenset[str]:
         """The namespaces with handlers; ``*`` may be among them."""
         return frozenset(self._functions) | frozenset(self._namespaces)
