@@ -277,8 +277,7 @@ class Settings:
             beside an SQLite database.
         webhook_networks: ``ROOMCAST_WEBHOOK_NETWORKS``: networks besides the public Internet whose addresses webhooks
             may have, also with http://.
-        webhook_give_up_s: ``ROOMCAST_WEBHOOK_GIVE_UP_S``: how long after the first attempt an event is tried again;
-            0: until it is received.
+        webhook_give_up_s: ``ROOMCAST_WEBHOOK_GIVE_UP_S``: how long after the first attempt an event is tried again.
         files_url: ``ROOMCAST_FILES_URL``: where the contents of files are, such as ``s3://bucket/path`` or
             ``file:///directory``; None: beside an SQLite database, and nowhere with PostgreSQL.
         files: ``ROOMCAST_FILES_MAX_BYTES``, ``ROOMCAST_FILES_MAX_UNSENT_BYTES``, ``ROOMCAST_FILES_MAX_USER_BYTES``,
@@ -390,8 +389,8 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         moderation=_moderation(environ),
         push=_push(environ),
         webhook_networks=read_networks(environ, "ROOMCAST_WEBHOOK_NETWORKS"),
-        webhook_give_up_s=read_count(
-            environ, "ROOMCAST_WEBHOOK_GIVE_UP_S", DEFAULT_WEBHOOK_GIVE_UP_S, most=MAX_WEBHOOK_GIVE_UP_S
+        webhook_give_up_s=read_number(
+            environ, "ROOMCAST_WEBHOOK_GIVE_UP_S", DEFAULT_WEBHOOK_GIVE_UP_S, MAX_WEBHOOK_GIVE_UP_S
         ),
         files_url=_files_url(environ),
         files=_files(environ),

@@ -46,7 +46,7 @@ def test_every_variable_is_read() -> None:
             "LOG_FORMAT": "json",
             "TRUSTED_PROXIES": "10.0.0.0/8, 127.0.0.1",
             "ROOMCAST_WEBHOOK_NETWORKS": "10.0.0.0/8, ::1",
-            "ROOMCAST_WEBHOOK_GIVE_UP_S": "0",
+            "ROOMCAST_WEBHOOK_GIVE_UP_S": "60",
             "ROOMCAST_URL": "https://host/chat/",
             "ROOMCAST_TOKEN": "secret-4",
         }
@@ -58,7 +58,10 @@ def test_every_variable_is_read() -> None:
         4,
     )
     assert (settings.gateway_port, settings.api_port) == (4001, 4000)
-    assert (settings.webhook_networks, settings.webhook_give_up_s) == ((ip_network("10.0.0.0/8"), ip_network("::1")), 0)
+    assert (settings.webhook_networks, settings.webhook_give_up_s) == (
+        (ip_network("10.0.0.0/8"), ip_network("::1")),
+        60,
+    )
     assert settings.allowed_origins == ("http://localhost:3000", "https://chat.example")
     assert (settings.api_url, settings.gateway_url) == ("http://api:3000", "https://chat.example")
     assert settings.auth is not None
@@ -380,7 +383,7 @@ def test_the_error_of_a_password_in_a_url_hides_it() -> None:
         ("ROOMCAST_RESPONDER", "gpt"),
         ("TRUSTED_PROXIES", "proxy"),
         *(("ROOMCAST_WEBHOOK_NETWORKS", value) for value in ("*", "localhost", "10.0.0.1/8")),
-        ("ROOMCAST_WEBHOOK_GIVE_UP_S", "2592001"),
+        *(("ROOMCAST_WEBHOOK_GIVE_UP_S", value) for value in ("0", "2592001")),
         ("ROOMCAST_WORKER", "maybe"),
         *(("ROOMCAST_WORKER_TURNS", value) for value in ("0", "-1", "10001", "٣", "1.5", "many")),
         *(("ROOMCAST_ADD_LIMIT_SAME_USER", value) for value in ("-1", "1_0", "+1", "٣", "1.5", "9" * 7)),

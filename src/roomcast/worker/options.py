@@ -68,7 +68,7 @@ class WebhookOptions:
     """Limits and times of webhooks, in seconds.
 
     Attributes:
-        give_up_s: An event is dead if its last attempt so long after the first one fails; 0: never.
+        give_up_s: An event is dead if its last attempt so long after the first one fails.
         concurrent: Requests to one webhook at the same time, each of another chat.
         max_waiting: Undelivered events of one webhook beyond which it reads no new ones.
         retry_s: Longest pause after the first failure; doubled after each further one.

@@ -264,8 +264,8 @@ class WebhookRun:
         failed = replace(
             item, attempts=item.attempts + 1, tried_at=tried_at, status=attempt.status, error=attempt.error
         )
-        ends_at = None if not self._options.give_up_s else tried_at + self._options.give_up_s * 1_000
-        if ends_at is not None and now >= ends_at:
+        ends_at = tried_at + self._options.give_up_s * 1_000
+        if now >= ends_at:
             self._counters.attempts["dead"] += 1
             facts = {"webhook": self._webhook.id, "chat_id": item.chat_id, "seq": item.seq, "error": attempt.error}
             logger.error("webhook: an event is not sent any more", extra={**facts, "attempts": failed.attempts})
@@ -274,7 +274,7 @@ class WebhookRun:
         pauses.failures = item.attempts
         next_at = now + int(max(pauses.next_s(), attempt.retry_after_s or 0.0) * 1_000)
         # The last attempt is at the end of the time.
-        return replace(failed, next_at=next_at if ends_at is None else min(next_at, ends_at))
+        return replace(failed, next_at=min(next_at, ends_at))
 
     def _send_all_now(self) -> None:
         """The receiver is back: the pauses of its chats were because of its absence."""

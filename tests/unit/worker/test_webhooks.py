@@ -30,9 +30,7 @@ from support.waiting import until
 from support.webhook_receiver import Receiver, running_receiver
 
 #: Pauses of hundredths of a second, in place of minutes.
-FAST = WebhookOptions(
-    give_up_s=0, retry_s=0.05, max_retry_s=0.2, probe_s=0.2, poll_s=0.05, lease_s=1.0, heartbeat_s=0.1
-)
+FAST = WebhookOptions(retry_s=0.05, max_retry_s=0.2, probe_s=0.2, poll_s=0.05, lease_s=1.0, heartbeat_s=0.1)
 CHATS = ("c1", "c2", "c3")
 
 
@@ -318,7 +316,7 @@ async def test_more_waiting_events_than_permitted_stop_the_reading_and_nothing_i
     receiver = installation.receiver
     receiver.answer = lambda body: (500 if body["data"]["chatId"] == "c1" else 200, {})
     await installation.create()
-    options = WebhookOptions(retry_s=0.05, max_retry_s=0.2, probe_s=0.2, poll_s=0.05, max_waiting=5, give_up_s=0)
+    options = WebhookOptions(retry_s=0.05, max_retry_s=0.2, probe_s=0.2, poll_s=0.05, max_waiting=5)
     async with installation.worker(options):
         await installation.send(*["c1"] * 8)
         await receiver.until(lambda: len(receiver.requests) > 3)
