@@ -18,6 +18,8 @@ from sqlalchemy import Connection, insert, select
 from roomcast.store.tables import epochs
 
 _EPOCHS: Final = select(epochs.c.id, epochs.c.epoch).order_by(epochs.c.id)
+#: Selected together with results that depend on the epochs, since another process may have begun a new epoch.
+NEWEST_EPOCH: Final = select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery()
 
 
 def begin_epoch(connection: Connection) -> None:

@@ -1,6 +1,6 @@
 """The ports of the domain in SQL: what they read, and the writes that have no rule in `store.rules`.
 
-May import: engine, rules, rows, tables, leases, message_queries, options, errors, chat, contract.
+May import: engine, rules, rows, tables, leases, lineage, message_queries, options, errors, chat, contract.
 
 | module | what |
 |---|---|

@@ -56,6 +56,7 @@ from roomcast.contract.tenants import DEFAULT_TENANT, SEPARATOR
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
 from roomcast.store.engine.writer import Writer, WriterOptions
+from roomcast.store.lineage import NEWEST_EPOCH
 from roomcast.store.message_queries import LAST_VERSIONS, MESSAGES, REPLIES, VERSIONS
 from roomcast.store.queries.access import AccessReads
 from roomcast.store.rows import (
@@ -74,7 +75,6 @@ from roomcast.store.tables import (
     audit,
     bans,
     chats,
-    epochs,
     events,
     files,
     invites,
@@ -104,10 +104,7 @@ _FEW_CHATS: Final = select(func.count().label("size")).select_from(
     select(members.c.chat_id).where(members.c.user_id == bindparam("user")).limit(FEW + 1).subquery("some_chats")
 )
 _HEAD: Final = select(chats.c.last_seq).where(chats.c.id == bindparam("chat"))
-# Selected together with results that depend on the epochs, since another process may have begun a new epoch.
-_NEWEST_EPOCH: Final = (
-    select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery().label("newest_epoch")
-)
+_NEWEST_EPOCH: Final = NEWEST_EPOCH.label("newest_epoch")
 
 
 def _of_reader(chat: FromClause, reader: str) -> Sequence[Label[Any]]:

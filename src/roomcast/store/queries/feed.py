@@ -16,8 +16,9 @@ from roomcast.contract.cursor import Cursor
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
 from roomcast.store.engine.writer import Writer
+from roomcast.store.lineage import NEWEST_EPOCH
 from roomcast.store.rows import to_event
-from roomcast.store.tables import epochs, events, feed_head
+from roomcast.store.tables import events, feed_head
 
 #: Events that one transaction places: it delays other writes of the process.
 BATCH: Final = 500
@@ -30,8 +31,10 @@ _NEXT: Final = (
     .order_by(events.c.chat_id, events.c.seq)
     .limit(bindparam("count"))
 )
+#: The last position.
+HEAD: Final = select(feed_head.c.position).where(feed_head.c.id == 1)
 # SQLite ignores the lock: there is one writing process.
-_LOCK: Final = select(feed_head.c.position).where(feed_head.c.id == 1).with_for_update(skip_locked=True)
+_LOCK: Final = HEAD.with_for_update(skip_locked=True)
 _PLACE: Final = (
     update(events)
     .where(events.c.chat_id == bindparam("chat"), events.c.seq == bindparam("at"))
@@ -40,8 +43,8 @@ _PLACE: Final = (
 _ADVANCE: Final = update(feed_head).where(feed_head.c.id == 1).values(position=bindparam("last"))
 
 _state = select(
-    select(feed_head.c.position).where(feed_head.c.id == 1).scalar_subquery().label("head"),
-    select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery().label("newest_epoch"),
+    HEAD.scalar_subquery().label("head"),
+    NEWEST_EPOCH.label("newest_epoch"),
     select(events.c.epoch_id)
     .where(events.c.position <= bindparam("after"))
     .order_by(events.c.position.desc())

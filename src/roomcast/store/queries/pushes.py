@@ -18,11 +18,11 @@ from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
 from roomcast.store.engine.keyed_rows import insert_into
 from roomcast.store.engine.writer import Writer
+from roomcast.store.lineage import NEWEST_EPOCH
+from roomcast.store.queries.feed import HEAD
 from roomcast.store.rows import AnyRow, maybe_time, to_ms
 from roomcast.store.tables import (
     chats,
-    epochs,
-    feed_head,
     members,
     mentions,
     messages,
@@ -40,10 +40,7 @@ _STATE: Final = select(
     select(push_cursor.c.epoch).where(push_cursor.c.id == _ROW).scalar_subquery().label("epoch"),
     select(push_cursor.c.position).where(push_cursor.c.id == _ROW).scalar_subquery().label("position"),
 )
-_HEAD: Final = select(
-    select(epochs.c.epoch).order_by(epochs.c.id.desc()).limit(1).scalar_subquery().label("epoch"),
-    select(feed_head.c.position).where(feed_head.c.id == 1).scalar_subquery().label("position"),
-)
+_END: Final = select(NEWEST_EPOCH.label("epoch"), HEAD.scalar_subquery().label("position"))
 _MOVE: Final = (
     update(push_cursor)
     .where(
@@ -171,7 +168,7 @@ class SqlPushStore:
         """See the port."""
 
         def write(connection: Connection) -> None:
-            head = connection.execute(_HEAD).one()
+            head = connection.execute(_END).one()
             if before is not None:
                 _move(connection, before, Cursor(epoch=head.epoch, seq=head.position))
                 return

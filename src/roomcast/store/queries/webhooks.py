@@ -20,15 +20,15 @@ from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.engine.database import Database
 from roomcast.store.engine.writer import Writer
 from roomcast.store.leases import Leases
+from roomcast.store.queries.feed import HEAD
 from roomcast.store.rows import AnyRow, to_event, to_ms
-from roomcast.store.tables import epochs, events, feed_head, undelivered, webhooks
+from roomcast.store.tables import epochs, events, undelivered, webhooks
 
 #: How long dead events are kept.
 KEEP_DEAD_S: Final = 30 * 86_400
 
 _WAITS: Final = undelivered.c.dead_at.is_(None)
 _DEAD: Final = undelivered.c.dead_at.is_not(None)
-_HEAD: Final = select(feed_head.c.position).where(feed_head.c.id == 1)
 _OWN: Final = and_(webhooks.c.id == bindparam("webhook"), webhooks.c.tenant == bindparam("of_tenant"))
 _LEASES: Final = Leases(webhooks, webhooks.c.active, webhooks.c.lease_until, valid=true())
 _AFTER: Final = (
@@ -64,7 +64,7 @@ class SqlWebhookStore:
             ids = select(webhooks.c.id).where(webhooks.c.tenant == webhook.tenant).limit(limit)
             if len(connection.execute(ids).all()) >= limit:
                 raise TooManyWebhooks(limit)
-            position = connection.execute(_HEAD).scalar_one()
+            position = connection.execute(HEAD).scalar_one()
             row = {name: _encode(name, getattr(webhook, name)) for name in _FIELDS}
             connection.execute(insert(webhooks).values(row | {"position": position, "lease_until": 0}))
 
@@ -175,7 +175,7 @@ class SqlWebhookStore:
 
     async def head(self) -> int:
         """See the port."""
-        (row,) = await self._database.fetch(_HEAD)
+        (row,) = await self._database.fetch(HEAD)
         return int(row.position)
 
     async def after(self, position: int, limit: int) -> Sequence[PlacedEvent]:
