@@ -138,7 +138,7 @@ class Gateway:
         return self.server.asgi(fallback or health_app(lambda: self.server.connections, routes))
 
     def _take_signal(self, chat_id: str, payload: bytes) -> None:
-        """Receive a signal of a chat; its first byte tells its kind. Never raises."""
+        """Receive a signal of a chat; its first byte is its kind. Never raises."""
         match payload[:1]:
             case b"T":
                 self.answers.take(chat_id, payload)

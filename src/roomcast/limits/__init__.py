@@ -5,5 +5,5 @@ May import: chat, redis_client.
 | module | what |
 |---|---|
 | ``memory`` | one process; every decision, also of processes that share |
-| ``redis`` | tells the other processes what was charged, in the background |
+| ``redis`` | reports what was charged to the other processes, in the background |
 """

@@ -81,7 +81,7 @@ function leaf(token: Token, inLink: boolean): ReactNode {
     case 'code_inline':
       return <code dir="auto">{token.content}</code>;
     case 'image':
-      // An image would tell its server who reads the answer, so it is not loaded. Links are not nested.
+      // A request for an image would inform its server of the reader, so it is not sent. Links are not nested.
       return inLink ? token.content : <SafeLink href={attribute(token, 'src')} label={token.content || '🖼'} />;
     case 'hardbreak':
     case 'softbreak':
