@@ -20,7 +20,7 @@ from roomcast.store.engine.database import backend_for
 from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.queries.search_batches import BATCH, index_batch
-from roomcast.store.tables import messages, search_backlog
+from roomcast.store.tables import METADATA, messages, search_backlog
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def _upgrade_with_retries(engine: Engine, backend: Backend, on_step: OnStep | No
                 before = _upgrade(connection, backend, on_step)
                 backend.ensure_epoch(connection, new_epoch=new_epoch)
         except DBAPIError as error:
-            # A replica of an earlier version reads several tables, in an order of its own.
+            # A table that this version does not have any more is not locked in advance.
             if not backend.is_retryable(error) or attempt == _MAX_ATTEMPTS:
                 raise
             logger.info("the migration starts again", extra={"error": driver_message(error)})
@@ -123,13 +123,15 @@ def _index_messages(engine: Engine, progress: Progress) -> None:
 
 def _upgrade(connection: Connection, backend: Backend, on_step: OnStep | None) -> str | None:
     before: str | None = None
-    if inspect(connection).has_table("alembic_version"):
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables:
         before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     if before == HEAD:
         return before
     if before is not None:
-        # Replicas of the earlier version lock tables in another order than the scripts change them.
-        backend.pause_writes(connection)
+        # All tables at once: replicas of the earlier version lock tables in another order than the scripts change them.
+        # `epochs` is the first one, which every write transaction reads first.
+        backend.lock_tables(connection, [name for name in METADATA.tables if name in tables])
 
     # Imported only when an upgrade is needed, since importing Alembic takes a large part of the start-up time.
     from alembic import command

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -15,14 +16,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine
 
 from roomcast.chat.model import ChatAi
+from roomcast.store.engine import postgres as postgres_engine
 from roomcast.store.engine.database import backend_for
-from roomcast.store.errors import DatabaseTooNew
+from roomcast.store.errors import DatabaseTooNew, DatabaseUnreadable
 from roomcast.store.migrating import HEAD, MIGRATIONS, migrate
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.rows import encode_ai
 from roomcast.store.tables import METADATA
 from support.backend import database_options
 from support.postgres_server import PostgresServer
+from support.waiting import until
 
 
 def is_described(_object: object, name: str | None, *_: object) -> bool:
@@ -188,3 +191,34 @@ async def test_each_step_is_reported_as_it_runs(tmp_path: Path) -> None:
     steps.clear()
     await migrate(options, on_step=lambda revision, what: steps.append((revision, what)))
     assert steps == []
+
+
+async def test_a_migration_waits_for_readers_without_a_table_that_they_still_need(postgres: PostgresServer) -> None:
+    name = postgres.create_database()
+    options = DatabaseOptions(url=postgres.url(name))
+    await run_on(options, lambda connection: revise(connection, command.upgrade, "0006"))
+    waiting = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock'"  # noqa: S608 - of this test
+    async with await psycopg.AsyncConnection.connect(options.url) as reader:
+        await reader.execute("SELECT 1 FROM chats")
+        migration = asyncio.create_task(migrate(options))
+        await until(lambda: postgres.execute(waiting))
+        # The migration has locked the first table. Without a deadlock it gives way.
+        await reader.execute("SELECT 1 FROM epochs")
+        assert not migration.done()
+    assert await migration == "0006"
+    assert f"deadlock detected\n{name}" not in (postgres.directory / "server.log").read_text()
+    assert postgres.execute(f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{name}'") == [(0,)]  # noqa: S608 - of this test
+
+
+async def test_a_migration_that_never_gets_its_tables_says_so(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_engine, "_LOCK_LIMITS_S", (0.01, 0.01))
+    options = DatabaseOptions(url=postgres.url(postgres.create_database()))
+    await run_on(options, lambda connection: revise(connection, command.upgrade, "0006"))
+    async with await psycopg.AsyncConnection.connect(options.url) as dump:
+        await dump.execute("SELECT 1 FROM turns")
+        with pytest.raises(DatabaseUnreadable, match="its tables are in use: end the transactions"):
+            await migrate(options)
+        await dump.execute("SELECT 1 FROM epochs")
+    assert await migrate(options) == "0006"

@@ -6,6 +6,7 @@ Layer: store.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
@@ -53,8 +54,12 @@ class Backend(Protocol):
     def lock_schema(self, connection: Connection, /) -> None:
         """Block other migrations until the end of this transaction."""
 
-    def pause_writes(self, connection: Connection, /) -> None:
-        """Let no other process write until the end of this transaction."""
+    def lock_tables(self, connection: Connection, names: Sequence[str], /) -> None:
+        """Let no other process use these tables until the end of this transaction.
+
+        Raises:
+            DatabaseUnreadable: transactions of others do not end.
+        """
 
     def ensure_epoch(self, connection: Connection, /, *, new_epoch: bool) -> None:
         """Called after each migration: begin an epoch if the database has none, or if ``new_epoch``."""

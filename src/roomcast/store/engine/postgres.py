@@ -17,7 +17,8 @@ import functools
 import logging
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -48,6 +49,13 @@ _INDEXES_ONLY: Final = {
 #: Serialization failure, deadlock, and unique violation (two processes create the same chat). PostgreSQL has rolled
 #: back the transaction, and a retry sees what the other process committed.
 _RETRYABLE: Final = frozenset({"40001", "40P01", "23505"})
+#: How long each attempt to lock all tables may take. Other processes lock the tables that they read in another order;
+#: PostgreSQL looks for deadlocks after a second, so the first attempts end before it finds one. A vacuum is cancelled
+#: when it has blocked a lock for a second, and may take hours, so the last attempts are longer.
+_LOCK_LIMITS_S: Final = (*[0.4] * 20, *[3.0] * 10)
+_LOCK_PAUSE_S: Final = 0.2
+#: Statement timeout, deadlock.
+_NOT_LOCKED: Final = frozenset({"57014", "40P01"})
 #: A dead peer is detected after 25 s without traffic, or when sent data is not acknowledged for 20 s.
 _KEEPALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
 
@@ -115,17 +123,31 @@ class PostgresBackend:
             connection.execute(text(f"SET LOCAL {name} = on"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
-    def pause_writes(self, connection: Connection, /) -> None:
-        """See `Backend`. Waits for running transactions."""
-        # Every write transaction first reads this table and thus holds a lock on it until its end.
-        connection.execute(text("LOCK TABLE epochs IN ACCESS EXCLUSIVE MODE"))
+    def lock_tables(self, connection: Connection, names: Sequence[str], /) -> None:
+        """See `Backend`. Between its attempts the other processes continue."""
+        for limit_s in _LOCK_LIMITS_S:
+            try:
+                with connection.begin_nested():
+                    connection.execute(text(f"SET LOCAL statement_timeout = {round(limit_s * 1000)}"))
+                    connection.execute(text(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE"))
+                    connection.execute(text("SET LOCAL statement_timeout = 0"))
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _NOT_LOCKED:
+                    raise
+                logger.info("the migration waits for its tables", extra={"error": str(error.orig).strip()})
+                time.sleep(_LOCK_PAUSE_S)
+            else:
+                return
+        hint = "end the transactions that pg_stat_activity lists, such as those of pg_dump, and start again"
+        raise DatabaseUnreadable(self.location, f"its tables are in use: {hint}")
 
     def ensure_epoch(self, connection: Connection, /, *, new_epoch: bool) -> None:
         """See `Backend`. Every process uses the new epoch from its next write transaction on."""
         if not new_epoch and read_epochs(connection):
             return
-        # Later writes see the new row. So a chat's events never return to an earlier epoch.
-        self.pause_writes(connection)
+        # Later writes see the new row, since each write transaction first reads this table and thus holds a lock on it
+        # until its end. So a chat's events never return to an earlier epoch.
+        self.lock_tables(connection, ["epochs"])
         begin_epoch(connection)
 
     def record_start(self, _connection: Connection, /) -> None:

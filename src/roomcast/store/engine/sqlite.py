@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -150,7 +150,7 @@ class SqliteBackend:
     def lock_schema(self, _connection: Connection, /) -> None:
         """See `Backend`. The exclusive lock suffices."""
 
-    def pause_writes(self, _connection: Connection, /) -> None:
+    def lock_tables(self, _connection: Connection, _names: Sequence[str], /) -> None:
         """See `Backend`. The exclusive lock suffices."""
 
     def ensure_epoch(self, _connection: Connection, /, *, new_epoch: bool) -> None:
