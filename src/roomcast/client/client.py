@@ -198,9 +198,18 @@ class ChatHandle:
         await self._change("PUT" if adds else "DELETE", "messages", message_id, "pin")
 
     async def members(self) -> Sequence[Member]:
-        """The members, by user id."""
-        page = await self._client.repeat(lambda: self._client.api.get(MemberPage, "chats", self.id, "members"))
-        return page.members
+        """All members, by user id."""
+        page = await self._members(None)
+        found = page.members
+        while page.has_more:
+            page = await self._members(found[-1].user_id)
+            found += page.members
+        return found
+
+    async def _members(self, after: str | None) -> MemberPage:
+        return await self._client.repeat(
+            lambda: self._client.api.get(MemberPage, "chats", self.id, "members", after=after)
+        )
 
     async def add(self, user_id: str) -> None:
         """Add a member."""

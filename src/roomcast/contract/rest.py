@@ -612,9 +612,15 @@ class SearchPage(Output):
 
 
 class MemberPage(Output):
-    """The response of ``GET /api/chats/{id}/members``: ascending by user id."""
+    """The response of ``GET /api/chats/{id}/members``: at most 1,000, ascending by user id.
+
+    Attributes:
+        has_more: Whether there are more. The query ``after`` with the id of the last member gives the next page.
+    """
 
     members: list[Member]
+    # Servers before it send no such field.
+    has_more: bool = False
 
 
 class GatewayAddress(Output):

@@ -127,6 +127,7 @@ async def read_by_filter_and_text(store: Store) -> None:
                 index = SqlSearchStore(store.chats._database, store.chats, recent=recent)
                 await index.search(parse_query(text), chat_id=chat_id, member=member, before=99, limit=10)
     await store.chats.members("c", 10)
+    await store.chats.members("c", 10, "ann")
     assert not await store.search.index_more()
     assert await store.search.complete()
 

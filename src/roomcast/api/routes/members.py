@@ -24,9 +24,11 @@ EndsIn = Annotated[int | None, Digits, Query(alias="endsIn", ge=1, le=rest.MAX_S
 
 
 @member_router.get(_CHAT + "/members", response_model=rest.MemberPage)
-async def list_members(request: Request, caller: CurrentCaller, chat_id: ChatId) -> Response:
-    """List the members of a chat."""
-    members = await services_of(request).reader.members(caller, chat_id)
+async def list_members(
+    request: Request, caller: CurrentCaller, chat_id: ChatId, after: UserId | None = None
+) -> Response:
+    """List the members of a chat, at most 1,000: those with an id above ``after``."""
+    members, has_more = await services_of(request).reader.members(caller, chat_id, after or "")
     return as_json(
         rest.MemberPage(
             members=[
@@ -37,7 +39,8 @@ async def list_members(request: Request, caller: CurrentCaller, chat_id: ChatId)
                     muted_until=member.muted_until,
                 )
                 for member in members
-            ]
+            ],
+            has_more=has_more,
         )
     )
 

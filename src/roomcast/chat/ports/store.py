@@ -151,8 +151,8 @@ class ChatStore(Writes, Protocol):
     async def replies(self, chat_id: str, message_id: str, limit: int) -> Sequence[StoredMessage]:
         """The last versions of the newest replies to a message, in any version, ascending by place."""
 
-    async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
-        """A chat's members, ascending by user id, at most ``limit``."""
+    async def members(self, chat_id: str, limit: int, after: str = "") -> Sequence[StoredMember]:
+        """A chat's members with an id above ``after``, ascending by user id, at most ``limit``."""
 
     async def acts(
         self, before: int, limit: int, chat_id: str | None, actor_id: str | None, tenant: str = DEFAULT_TENANT

@@ -225,14 +225,15 @@ class ChatReader:
             raise MessageNotFound(chat_id, message_id)
         return found
 
-    async def members(self, caller: Caller, chat_id: str) -> Sequence[StoredMember]:
-        """A chat's members, ascending by user id, at most `MAX_MEMBERS`.
+    async def members(self, caller: Caller, chat_id: str, after: str = "") -> tuple[Sequence[StoredMember], bool]:
+        """At most `MAX_MEMBERS` members of a chat with an id above ``after``, and whether there are more.
 
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
         """
         await self._check_access(caller, chat_id)
-        return await self._store.members(chat_id, MAX_MEMBERS)
+        found = await self._store.members(chat_id, MAX_MEMBERS + 1, after)
+        return found[:MAX_MEMBERS], len(found) > MAX_MEMBERS
 
     async def acts(
         self, caller: Caller, before: int, limit: int, *, chat_id: str | None, actor_id: str | None

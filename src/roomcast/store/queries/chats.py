@@ -442,10 +442,10 @@ class SqlChatStore(Writer):
         found = await self._messages(query, {"chat": chat_id, "message": message_id})
         return found[::-1]
 
-    async def members(self, chat_id: str, limit: int) -> Sequence[StoredMember]:
+    async def members(self, chat_id: str, limit: int, after: str = "") -> Sequence[StoredMember]:
         """See the port."""
-        query = select(members).where(members.c.chat_id == chat_id).order_by(members.c.user_id).limit(limit)
-        rows = await self._database.fetch(query)
+        query = select(members).where(members.c.chat_id == chat_id, members.c.user_id > after)
+        rows = await self._database.fetch(query.order_by(members.c.user_id).limit(limit))
         return [to_member(row) for row in rows]
 
     async def member(self, chat_id: str, user_id: str) -> StoredMember | None:

@@ -48,6 +48,20 @@ async def test_roles_and_mutes_are_changed_and_listed(client: httpx.AsyncClient)
     assert problem(await send(client, EVE))["code"] == "forbidden"
 
 
+async def test_members_are_listed_in_pages_to_the_last_one(tmp_path: Path) -> None:
+    users = [f"u{number:04}" for number in range(2_001)]
+    async with open_api(tmp_path, auth=True) as (client, backend):
+        await backend.store.chats.commit(NewChat("c", "Large", None, START, None, tuple(users)))
+        read: list[str] = []
+        sizes = []
+        for after in ("", "?after=u0999", "?after=u1999"):
+            page = (await client.get(MEMBERS + after, headers=SERVICE)).json()
+            read += [member["userId"] for member in page["members"]]
+            sizes.append((len(page["members"]), page["hasMore"]))
+    assert sizes == [(1_000, True), (1_000, True), (1, False)]
+    assert read == users
+
+
 async def test_a_banned_user_is_listed_and_kept_out(client: httpx.AsyncClient) -> None:
     assert (await client.put(f"{BANS}/bob?endsIn=600", headers=ANN)).status_code == 204
     assert problem(await client.get(MEMBERS, headers=BOB))["code"] == "chat-not-found"

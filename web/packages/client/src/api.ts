@@ -224,9 +224,9 @@ export class RoomcastApi {
     return this.#request('GET', pathOf(chatId, 'messages', messageId, 'replies'));
   }
 
-  /** The members of a chat, ascending by user id. */
-  listMembers(chatId: string): Promise<MemberPage> {
-    return this.#request('GET', pathOf(chatId, 'members'));
+  /** The members of a chat, ascending by user id, at most 1,000: those with an id above `after`. */
+  listMembers(chatId: string, after: string | null = null): Promise<MemberPage> {
+    return this.#request('GET', pathOf(chatId, 'members'), { query: { after } });
   }
 
   /** Adds a member; only owners add owners and moderators. */

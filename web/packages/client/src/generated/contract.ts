@@ -985,10 +985,14 @@ export interface MemberAdded {
   mutedUntil?: string | null;
 }
 /**
- * The response of ``GET /api/chats/{id}/members``: ascending by user id.
+ * The response of ``GET /api/chats/{id}/members``: at most 1,000, ascending by user id.
+ *
+ * Attributes:
+ *     has_more: Whether there are more. The query ``after`` with the id of the last member gives the next page.
  */
 export interface MemberPage {
   members: Member[];
+  hasMore: boolean;
 }
 /**
  * ``member-removed``. Events of earlier versions do not say whether the member was banned.
