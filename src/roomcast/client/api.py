@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from roomcast.backoff import parse_retry_after
 from roomcast.client.errors import Refused, Unreachable, cause_of
-from roomcast.contract.errors import Problem
+from roomcast.contract.errors import ErrorCode, Problem
 from roomcast.contract.events import Attachment, Message
 from roomcast.contract.model import Input
 from roomcast.contract.rest import Config, EventPage, SendMessage
@@ -135,11 +135,13 @@ class Api:
         except (httpx.HTTPError, OSError) as error:
             raise Unreachable(f"{self.url} does not answer: {cause_of(error)}") from error
         status = response.status_code
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _LATER:
+        problem = _problem(response) if status >= HTTPStatus.BAD_REQUEST else None
+        # A quota is full for hours.
+        full = problem is not None and problem.code == ErrorCode.QUOTA_REACHED
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or (status in _LATER and not full):
             pause_s = parse_retry_after(response.headers.get("retry-after", ""), _LONGEST_RETRY_AFTER_S) or 0.0
             raise Unreachable(f"{self.url} answers {_reason(response)}", pause_s)
         if status >= HTTPStatus.BAD_REQUEST:
-            problem = _problem(response)
             if problem is None:
                 raise Refused(f"{self.url} is not the API of Roomcast: it answers {_reason(response)}", None)
             raise Refused(problem.detail, problem.code)

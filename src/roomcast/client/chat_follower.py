@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from roomcast.backoff import Backoff
@@ -32,6 +33,7 @@ from roomcast.contract.events import (
     Message,
 )
 from roomcast.contract.gateway import JoinChatAck
+from roomcast.contract.rest import EventPage
 from roomcast.contract.text import MAX_SEQ
 from roomcast.wire.socketio import PacketType
 
@@ -45,8 +47,13 @@ _REMOVED: Final = STORED_EVENTS[EventType.MEMBER_REMOVED].name
 _MESSAGE: Final = STORED_EVENTS[EventType.MESSAGE_CREATED].name
 _JOIN_ACK: Final = 1
 
+#: Refusals of a join that a later one may not meet.
+_FOR_NOW: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED, ErrorCode.INTERNAL})
+
 #: Receives the payload of a message that is not stored.
 OnLive = Callable[[dict[str, Any]], None]
+#: Reads a page of events: after a seq, at most so many, with the epoch of the cursor.
+Read = Callable[[int, int, str | None], Awaitable[EventPage]]
 #: Chooses the seq to begin after, from the seq of the chat's last event.
 Begin = Callable[[int], Awaitable[int]]
 
@@ -105,6 +112,7 @@ class ChatFollower:
         changed: Called with None when the chat is joined, and with the cause when the connection or an attempt to
             connect fails.
         on_live: Called with each message that another program published on the guide's Redis channel.
+        read: Replaces `Api.events` of the chat, to repeat requests that are not answered.
 
     Attributes:
         live: Whether the chat is joined, and no event is known to be missing.
@@ -119,8 +127,10 @@ class ChatFollower:
         *,
         changed: Callable[[Unreachable | None], None] = lambda _error: None,
         on_live: OnLive = lambda _data: None,
+        read: Read | None = None,
     ) -> None:
         self._api = api
+        self._read = read or partial(api.events, chat_id)
         self._gateway_url = gateway_url
         self._chat_id = chat_id
         self._begin = begin
@@ -142,7 +152,7 @@ class ChatFollower:
             async for item in self._fetch(0, check=True):
                 yield item
             return
-        page = await self._api.events(self._chat_id, MAX_SEQ, 1)
+        page = await self._read(MAX_SEQ, 1, None)
         self._cursor = Cursor(epoch=page.epoch, seq=await self._begin(page.seq))
         async for item in self._fetch(page.seq):
             yield item
@@ -155,6 +165,7 @@ class ChatFollower:
         """
         backoff = Backoff(_FIRST_RETRY_S, _LONGEST_RETRY_S)
         while True:
+            pause_s = 0.0
             try:
                 async with (
                     open_gateway(self._gateway_url, self._api) as connection,
@@ -167,7 +178,8 @@ class ChatFollower:
                     backoff.reset()
                 self.live = False
                 self._changed(error)
-            await asyncio.sleep(backoff.next_s())
+                pause_s = error.retry_after_s
+            await asyncio.sleep(max(backoff.next_s(), pause_s))
 
     async def _follow(self, connection: GatewayConnection) -> AsyncGenerator[Event | Reset, None]:
         payload = {"chatId": self._chat_id, "since": self._cursor.model_dump()}
@@ -195,9 +207,10 @@ class ChatFollower:
 
     async def _joined(self, data: dict[str, Any]) -> AsyncGenerator[Event | Reset, None]:
         if data.get("ok") is not True:
-            code, message = data["error"]["code"], data["error"]["message"]
-            if code == ErrorCode.UNAVAILABLE:
-                raise Unreachable(f"the gateway says: {message}")
+            error = data["error"]
+            code, message = error["code"], error["message"]
+            if code in _FOR_NOW:
+                raise Unreachable(f"the gateway says: {message}", float(error.get("retryAfter", 0)))
             # A gateway has one code for users that are no members, the API another one.
             refused = ErrorCode.CHAT_NOT_FOUND if code == ErrorCode.FORBIDDEN else ErrorCode(code)
             raise Refused(message, refused)
@@ -232,13 +245,13 @@ class ChatFollower:
                 yield self._advance(Event(name, seq, data))
             if name == _REMOVED:
                 # If this user was removed, nothing follows on this connection, and the API refuses.
-                await self._api.events(self._chat_id, self._cursor.seq, 1)
+                await self._read(self._cursor.seq, 1, None)
 
     async def _fetch(self, target: int, *, check: bool = False) -> AsyncGenerator[Event | Reset, None]:
         """Read up to ``target`` through REST; with ``check``, ask at least once whether the history is the same."""
         while check or self._cursor.seq < target:
             check = False
-            page = await self._api.events(self._chat_id, self._cursor.seq, _PAGE, self._cursor.epoch)
+            page = await self._read(self._cursor.seq, _PAGE, self._cursor.epoch)
             if page.reset:
                 async for item in self._start_over(page.epoch, page.seq):
                     yield item

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,7 @@ from roomcast.contract.rest import (
     ChatPage,
     CreateChat,
     EditMessage,
+    EventPage,
     Me,
     Member,
     MemberPage,
@@ -89,7 +90,7 @@ class Client:
         """The user of the token."""
         return await self.repeat(lambda: self.api.get(Me, "me"))
 
-    async def chats(self) -> AsyncIterator[Chat]:
+    async def chats(self) -> AsyncGenerator[Chat, None]:
         """The chats of the user, the most recently active first; with a service token all chats."""
         page = await self._chats(None)
         while True:
@@ -232,7 +233,7 @@ class ChatHandle:
 
     async def events(
         self, since: Cursor | int | None = None, *, on_live: OnLive = lambda _data: None
-    ) -> AsyncIterator[Event | Reset]:
+    ) -> AsyncGenerator[Event | Reset, None]:
         """Every stored event of the chat once and in order, past and live, without an end.
 
         A lost connection is opened again. To continue later, keep the `Event.cursor` of the last event that was used.
@@ -247,9 +248,12 @@ class ChatHandle:
         async def begin(head: int) -> int:
             return since if isinstance(since, int) else head
 
+        async def read(after: int, limit: int, epoch: str | None) -> EventPage:
+            return await self._client.repeat(lambda: self._client.api.events(self.id, after, limit, epoch))
+
         start = since if isinstance(since, Cursor) else begin
         gateway_url = await self._client.gateway_url()
-        follower = ChatFollower(self._client.api, gateway_url, self.id, start, on_live=on_live)
+        follower = ChatFollower(self._client.api, gateway_url, self.id, start, on_live=on_live, read=read)
         for items in (follower.history(), follower.follow()):
             async with aclosing(items):
                 async for item in items:

@@ -320,6 +320,33 @@ async def test_a_refused_join_is_logged(tmp_path: Path, caplog: pytest.LogCaptur
     assert any(f"join-chat {chat.id} is refused" in caplog.text for chat in chats)
 
 
+async def test_an_answer_beyond_the_quota_is_refused_at_once(tmp_path: Path) -> None:
+    env = {"ROOMCAST_SECRET": SECRET, "ROOMCAST_QUOTA_USER_TURNS": "1"}
+    with Roomcast.up(tmp_path / "data", "--responder", "demo", env=env) as server:
+        async with client(server, "alice") as alice, asyncio.timeout(LIMIT_S / 2):
+            chat = alice.chat((await alice.create_chat("Questions")).id)
+            await chat.send("one")
+            with pytest.raises(Refused) as refused:
+                await chat.send("two")
+    assert refused.value.code == ErrorCode.QUOTA_REACHED
+
+
+async def test_events_wait_for_a_server_that_is_away_at_the_start(server: Roomcast) -> None:
+    async with client(server, "alice") as alice, asyncio.timeout(LIMIT_S):
+        chat = alice.chat((await alice.create_chat("Team")).id)
+        await chat.send("one")
+        await alice.gateway_url()
+        server.stop()
+        async with aclosing(chat.events(0)) as events:
+            first = asyncio.ensure_future(anext(events))
+            await asyncio.wait([first], timeout=1)
+            assert not first.done()
+            await asyncio.to_thread(server.start)
+            item = await first
+    assert isinstance(item, Event)
+    assert item.seq == 1
+
+
 async def test_a_server_that_stays_away_is_unreachable() -> None:
     async with Client("http://127.0.0.1:1", patience_s=0.3) as away:
         with pytest.raises(Unreachable):

@@ -265,7 +265,7 @@ async def test_a_silent_connection_is_replaced_after_the_announced_time() -> Non
     assert any("does not answer" in cause for cause in following.causes)
 
 
-async def test_a_join_that_is_unavailable_is_repeated_and_one_that_is_refused_is_not() -> None:
+async def test_a_join_that_fails_for_now_is_repeated_and_one_that_is_refused_is_not() -> None:
     def answering(code: str) -> Script:
         async def script(gateway: Gateway) -> None:
             answer = {"ok": False, "error": {"code": code, "message": f"{code}!"}}
@@ -274,11 +274,12 @@ async def test_a_join_that_is_unavailable_is_repeated_and_one_that_is_refused_is
 
         return script
 
-    following = Following(ScriptedServer(answering("unavailable"), answering("forbidden")))
+    repeated = ("unavailable", "rate-limited", "internal")
+    following = Following(ScriptedServer(*map(answering, (*repeated, "forbidden"))))
     with pytest.raises(Refused, match="forbidden!") as refused:
         await following.items(1)
     assert refused.value.code == ErrorCode.CHAT_NOT_FOUND
-    assert following.causes == ["the gateway says: unavailable!"]
+    assert following.causes == [f"the gateway says: {code}!" for code in repeated]
 
 
 async def test_a_refused_token_ends_and_another_server_is_tried_again() -> None:
