@@ -201,7 +201,7 @@ def build_gateway(process: Process, shared: SharedServices, admission: ChatAdmis
         metrics.add(lambda: adapter_families(adapter.counters))
         readiness.add("other servers", lambda: adapter.healthy)
     if redis is not None and process.config.settings.guide_ingress:
-        ingress = Ingress(gateway.server)
+        ingress = Ingress(gateway.server, gateway.feeds.memberships.remove)
         channel = redis.channel_listener(CHANNEL, ingress.emit)
         metrics.add(lambda: ingress_families(ingress.counters))
         # A failure of this channel affects every gateway, and no delivery guarantee depends on the channel.

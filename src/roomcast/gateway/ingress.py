@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from roomcast.backoff import should_log
 from roomcast.contract.model import Payload
 from roomcast.contract.tenants import DEFAULT_TENANT, TenantId, qualify
-from roomcast.contract.text import ChatId
+from roomcast.contract.text import ChatId, LocalUserId
 from roomcast.gateway.ports import Rooms
 from roomcast.gateway.rooms import chat_room
 from roomcast.realtime.fanout.message import EncodedEvent
@@ -35,7 +36,7 @@ EVENT: Final = "new-msg"
 _OF_STORED_EVENTS: Final = frozenset({"seq", "epoch"})
 
 
-class PublishedEvent(Payload):
+class PublishedMessage(Payload):
     """The guide's ``ChatEvent``. The gateway uses ``chat_id`` and ``data`` only.
 
     Attributes:
@@ -48,25 +49,45 @@ class PublishedEvent(Payload):
     tenant: TenantId | None = None
 
 
+class PublishedRemoval(Payload):
+    """A user is no longer a member, in an application that keeps the members itself. Not part of the guide."""
+
+    type: Literal["MEMBER_REMOVED"]
+    chat_id: ChatId
+    user_id: LocalUserId
+    tenant: TenantId | None = None
+
+
+_PUBLISHED: Final[TypeAdapter[PublishedMessage | PublishedRemoval]] = TypeAdapter(
+    Annotated[PublishedMessage | PublishedRemoval, Field(discriminator="type")]
+)
+
+
 class Ingress:
     """Emits published events to the gateway's rooms.
 
     Args:
         rooms: Emits to the gateway's own sockets.
+        remove: Takes the sockets of a user out of a chat's room; see `Memberships.remove`.
 
     Attributes:
         counters: The numbers of ``delivered`` and ``malformed`` events since the start.
     """
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, remove: Callable[[str, str], None]) -> None:
         self._rooms = rooms
+        self._remove = remove
         self.counters: Counter[str] = Counter()
 
     def emit(self, published: bytes) -> None:
         """Emit one published event. Never raises: invalid bytes from outside must not end the listener."""
         try:
-            event = PublishedEvent.model_validate_json(published)
-            chat_id = qualify(event.tenant or DEFAULT_TENANT, event.chat_id)
+            event = _PUBLISHED.validate_json(published)
+            tenant = event.tenant or DEFAULT_TENANT
+            chat_id = qualify(tenant, event.chat_id)
+            if isinstance(event, PublishedRemoval):
+                self._remove(chat_id, qualify(tenant, event.user_id))
+                return
             data = event.data
             if isinstance(data, dict):
                 kept = {name: value for name, value in data.items() if name not in _OF_STORED_EVENTS}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -11,9 +13,11 @@ import socketio
 
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
+from support.asgi_servers import ASGI_SERVERS
 from support.clients import ChatClient, get, http_session, send
 from support.processes import Roomcast, run_roomcast
 from support.redis_server import RedisServer, environment
+from support.waiting import until
 
 SECRET = "a secret of more than thirty-two bytes"
 NO_ANSWERS = {"ROOMCAST_RESPONDER": "none"}
@@ -36,6 +40,12 @@ def guarded(tmp_path_factory):
 
 def token(user_id: str, *, ttl_s: float = 60.0, service: bool = False) -> str:
     return TokenIssuer(AuthOptions(SECRET)).issue(user_id, ttl_s=ttl_s, service=service)
+
+
+async def publish(redis: RedisServer, **event: Any) -> None:
+    """Publish an event for the guide's channel, once the gateway has subscribed to it."""
+    published = json.dumps({"chatId": "support-7", **event})
+    await until(lambda: redis.command("PUBLISH", "chat:events", published) == b":1", step_s=0.05)
 
 
 async def create_chat(server: Roomcast, chat_id: str, *members: str) -> None:
@@ -313,6 +323,42 @@ async def test_a_gateway_and_an_api_as_two_services(tmp_path, redis: RedisServer
                 pass
             # The embedded database begins a new epoch at each start, so the client resyncs.
             assert event[0] == "resync"
+
+
+async def test_an_application_replaces_the_api(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOMCAST_SECRET", SECRET)
+    text = (Path(__file__).parents[3] / "docs/integration.md").read_text()
+    example: dict[str, Any] = {}
+    exec(text.partition('title="chat_members.py"\n')[2].partition("```")[0], example)  # noqa: S102 - our own document
+    env = environment(redis, ROOMCAST_SECRET=SECRET)
+    async with ASGI_SERVERS["serve"](example["app"]) as port, httpx.AsyncClient() as http:
+        url = f"http://127.0.0.1:{port}"
+        with Roomcast.gateway(env={**env, "API_URL": url}) as gateway:
+            async with (
+                ChatClient(gateway.gateway_url, auth={"token": token("ann")}) as ann,
+                ChatClient(gateway.gateway_url, auth={"token": token("bob")}) as bob,
+                ChatClient(gateway.gateway_url, auth={"token": token("eve")}) as eve,
+            ):
+                assert (await eve.join("support-7"))["error"]["code"] == "forbidden"
+                for client in (ann, bob):
+                    ack = await client.join("support-7")
+                    assert (ack["ok"], ack["recovered"]) == (True, True)
+
+                await publish(redis, type="MESSAGE_CREATED", data={"content": "one"})
+                for client in (ann, bob):
+                    assert (await client.next_message())["content"] == "one"
+                example["MEMBERS"]["support-7"].discard("bob")
+                await publish(redis, type="MEMBER_REMOVED", userId="bob")
+                await publish(redis, type="MESSAGE_CREATED", data={"content": "two"})
+                assert (await ann.next_message())["content"] == "two"
+                assert (await bob.join("support-7"))["error"]["code"] == "forbidden"
+                assert [message["content"] for message in bob.messages()] == ["one"]
+                assert eve.messages() == []
+        asked = {"asks": [{"chatId": "support-7", "userId": "ann", "since": None}]}
+        for bearer, status in ((token("ann"), 403), ("forged", 401)):
+            headers = {"Authorization": f"Bearer {bearer}"}
+            answer = await http.post(f"{url}/api/internal/admissions", json=asked, headers=headers)
+            assert answer.status_code == status
 
 
 def test_a_gateway_with_a_secret_needs_the_api() -> None:
