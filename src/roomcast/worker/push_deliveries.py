@@ -24,8 +24,11 @@ logger = logging.getLogger(__name__)
 
 #: Push services that are sent to at the same time; pushes to further ones are dropped.
 MAX_SERVICES: Final = 200
-#: Pushes that wait for one push service; the oldest ones are dropped.
+#: Of them, those that the devices of one user have begun: browsers of one vendor have one.
+MAX_SERVICES_OF_USER: Final = 8
+#: Pushes that wait for one push service, and for all of them; the oldest ones of the longest queue are dropped.
 MAX_WAITING: Final = 2_000
+MAX_ALL_WAITING: Final = 20_000
 #: Requests to one push service at the same time.
 _CONCURRENCY: Final = 4
 #: Seconds before each repeat.
@@ -53,6 +56,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class _Lane:
+    user_id: str
     waiting: deque[Delivery] = field(default_factory=deque)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -72,24 +76,37 @@ class Deliveries:
         self._sender = sender
         self._store = store
         self._lanes: dict[str, _Lane] = {}
+        self._waiting = 0
         self._closing = False
         self.counters: Counter[str] = Counter()
 
     def add(self, delivery: Delivery) -> None:
         """Send a push soon."""
-        host = urlsplit(delivery.push.device.endpoint).netloc
+        device = delivery.push.device
+        host = urlsplit(device.endpoint).netloc
         lane = self._lanes.get(host)
         if lane is None:
-            if self._closing or len(self._lanes) >= MAX_SERVICES:
+            begun = sum(one.user_id == device.user_id for one in self._lanes.values())
+            if self._closing or len(self._lanes) >= MAX_SERVICES or begun >= MAX_SERVICES_OF_USER:
                 self.counters["dropped"] += 1
                 return
-            lane = self._lanes[host] = _Lane()
+            lane = self._lanes[host] = _Lane(device.user_id)
         lane.waiting.append(delivery)
+        self._waiting += 1
         if len(lane.waiting) > MAX_WAITING:
-            lane.waiting.popleft()
-            self.counters["dropped"] += 1
+            self._drop(lane)
+        elif self._waiting > MAX_ALL_WAITING:
+            self._drop(max(self._lanes.values(), key=lambda one: len(one.waiting)))
         if len(lane.tasks) < _CONCURRENCY:
             lane.tasks.add(asyncio.create_task(self._serve(host, lane), name=f"push-{host}"))
+
+    def _take(self, lane: _Lane) -> Delivery:
+        self._waiting -= 1
+        return lane.waiting.popleft()
+
+    def _drop(self, lane: _Lane) -> None:
+        self._take(lane)
+        self.counters["dropped"] += 1
 
     async def close(self, limit_s: float) -> None:
         """Send what waits for up to ``limit_s``; then drop the rest."""
@@ -105,7 +122,7 @@ class Deliveries:
         try:
             while lane.waiting:
                 try:
-                    await self._deliver(lane.waiting.popleft())
+                    await self._deliver(self._take(lane))
                 except Exception:
                     # A bug must not stop the other pushes to this service.
                     logger.exception("a push failed", extra={"push_service": host})

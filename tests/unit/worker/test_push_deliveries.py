@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from roomcast.chat.model import PushDevice
+from roomcast.chat.notifications import delivery as module
+from roomcast.chat.notifications.delivery import MAX_SERVICES, MAX_SERVICES_OF_USER, MAX_WAITING, Deliveries, Delivery
 from roomcast.chat.ports import Push, PushOutcome
 from roomcast.worker.push_deliveries import MAX_SERVICES, MAX_WAITING, Deliveries, Delivery
 from support.virtual_time import run_in_virtual_time
@@ -42,11 +44,11 @@ class Devices:
         self.removed.append(device_id)
 
 
-def delivery(endpoint: str, allowed: Callable[[], Awaitable[bool]] | None = None) -> Delivery:
+def delivery(endpoint: str, allowed: Callable[[], Awaitable[bool]] | None = None, *, user_id: str = "ann") -> Delivery:
     async def always() -> bool:
         return True
 
-    device = PushDevice(endpoint, "ann", endpoint, "key", "auth")
+    device = PushDevice(endpoint, user_id, endpoint, "key", "auth")
     now = asyncio.get_running_loop().time()
     return Delivery(Push(device, b"{}", "topic", urgent=False, ttl_s=60), allowed or always, now)
 
@@ -123,8 +125,51 @@ def test_a_service_that_does_not_answer_delays_no_other_and_its_queue_is_bounded
         assert deliveries.counters["dropped"] == 10
         for number in range(MAX_SERVICES + 5):
             sender.silent.add(f"https://{number}.example/")
-            deliveries.add(delivery(f"https://{number}.example/"))
+            deliveries.add(delivery(f"https://{number}.example/", user_id=f"u{number}"))
         assert deliveries.counters["dropped"] == 10 + 5 + 1
         await deliveries.close(1.0)
 
+    run_in_virtual_time(scenario())
+
+
+def test_the_devices_of_one_user_begin_few_queues() -> None:
+    async def scenario() -> None:
+        deliveries, sender, _ = open_deliveries()
+        urls = [f"https://{number}.example/" for number in range(MAX_SERVICES_OF_USER + 3)]
+        sender.silent.update(urls)
+        for url in urls:
+            deliveries.add(delivery(url))
+        assert deliveries.counters["dropped"] == 3
+        deliveries.add(delivery(urls[0]))
+        deliveries.add(delivery("https://push.example/1", user_id="bob"))
+        await asyncio.sleep(0.1)
+        assert (deliveries.counters["dropped"], deliveries.counters["sent"]) == (3, 1)
+        await deliveries.close(1.0)
+
+    run_in_virtual_time(scenario())
+
+
+def test_the_longest_queue_loses_its_oldest_push_beyond_the_limit_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        deliveries, sender, _ = open_deliveries()
+        silent = [f"https://{number}.example/" for number in range(3)]
+        sender.silent.update(silent)
+        for number, size in enumerate((7, 2, 1)):
+            for _ in range(size):
+                deliveries.add(delivery(silent[number]))
+        assert deliveries.counters["dropped"] == 0
+        deliveries.add(delivery(silent[2]))
+        deliveries.add(delivery("https://push.example/1"))
+        assert deliveries.counters["dropped"] == 2
+        await asyncio.sleep(0.1)
+        assert deliveries.counters["sent"] == 1
+        await asyncio.sleep(600)
+        assert [endpoint for _, endpoint in sender.sent].count(silent[0]) == 5 * 4
+        # What was sent does not count.
+        for _ in range(10):
+            deliveries.add(delivery(silent[0]))
+        assert deliveries.counters["dropped"] == 2
+        await deliveries.close(1.0)
+
+    monkeypatch.setattr(module, "MAX_ALL_WAITING", 10)
     run_in_virtual_time(scenario())
