@@ -12,7 +12,15 @@ from datetime import timedelta
 from typing import TypeVar
 
 from roomcast.chat.commands import AcceptInvite, Ban, ChangeMember, NewInvite, Report, ResolveReport, RevokeInvite
-from roomcast.chat.errors import ChatNotFound, InviteNotFound, NotAllowed, NotAMember, RightMissing, TooManyEntries
+from roomcast.chat.errors import (
+    Banned,
+    ChatNotFound,
+    InviteNotFound,
+    NotAllowed,
+    NotAMember,
+    RightMissing,
+    TooManyEntries,
+)
 from roomcast.chat.model import Caller, Committed, StoredBan, StoredChat, StoredInvite, StoredReport
 from roomcast.chat.policies.rights import Right, permits
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
@@ -90,8 +98,7 @@ class Managing:
     async def bans(self, caller: Caller, chat_id: str) -> Sequence[StoredBan]:
         """The bans that have not ended, ascending by user id."""
         await self._check_role(caller, chat_id, Right.BAN)
-        now = self._clock.now()
-        return [ban for ban in await self._store.bans(chat_id) if ban.until is None or ban.until > now]
+        return await self._bans(chat_id)
 
     async def report(
         self,
@@ -167,12 +174,14 @@ class Managing:
         """What a link leads to: the link, the chat, its number of members, and whether the caller is one.
 
         Raises:
-            InviteNotFound: the link is not valid.
+            InviteNotFound: the link is not valid, or the caller is banned.
         """
         found, user_id = await self._find(caller, token), _user_of(caller)
         is_member = (await self._store.access(found.chat_id, user_id, None)).is_member
         chat = await self._store.chat(found.chat_id)
         if chat is None or not (is_member or found.is_valid(self._clock.now())):
+            raise InviteNotFound
+        if any(ban.user_id == user_id for ban in await self._bans(chat.id)):
             raise InviteNotFound
         return found, chat, await self._store.member_count(found.chat_id), is_member
 
@@ -180,17 +189,23 @@ class Managing:
         """Join through a link, and return the chat. A member that repeats it uses nothing up.
 
         Raises:
-            InviteNotFound: the link is not valid.
-            Banned: the caller is banned.
+            InviteNotFound: the link is not valid, or the caller is banned.
             NotAllowed: the caller is not a user.
         """
         found, user_id = await self._find(caller, token), _user_of(caller)
         now = self._clock.now()
-        await self._change(caller, AcceptInvite(found.chat_id, found.id, user_id, now, trace, found.actor_id))
+        try:
+            await self._change(caller, AcceptInvite(found.chat_id, found.id, user_id, now, trace, found.actor_id))
+        except Banned:
+            raise InviteNotFound from None
         chat = await self._store.chat(found.chat_id)
         if chat is None:
             raise InviteNotFound
         return chat
+
+    async def _bans(self, chat_id: str) -> Sequence[StoredBan]:
+        now = self._clock.now()
+        return [ban for ban in await self._store.bans(chat_id) if ban.until is None or ban.until > now]
 
     async def _find(self, caller: Caller, token: str) -> StoredInvite:
         found = await self._store.invite(invite_id(token))

@@ -95,6 +95,17 @@ async def test_a_link_is_previewed_accepted_listed_and_revoked(client: httpx.Asy
     assert problem(await client.post(f"/api/invites/{'x' * 32}", headers=SERVICE))["code"] == "invite-not-found"
 
 
+async def test_a_link_is_invalid_for_a_banned_user(client: httpx.AsyncClient) -> None:
+    token = (await client.post(INVITES, json={}, headers=ANN)).json()["token"]
+    assert (await client.put(f"{BANS}/eve", headers=ANN)).status_code == 204
+    for method in ("GET", "POST"):
+        refused = await client.request(method, f"/api/invites/{token}", headers=EVE)
+        assert problem(refused)["code"] == "invite-not-found"
+    assert (await client.delete(f"{BANS}/eve", headers=ANN)).status_code == 204
+    assert (await client.get(f"/api/invites/{token}", headers=EVE)).json()["title"] == "Plans"
+    assert (await client.post(f"/api/invites/{token}", headers=EVE)).status_code == 200
+
+
 async def test_a_stranger_learns_nothing_of_a_chat(client: httpx.AsyncClient) -> None:
     for method, path in (
         ("GET", MEMBERS),
