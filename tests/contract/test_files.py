@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from roomcast.chat.commands import (
     ChangeChat,
@@ -20,6 +21,7 @@ from roomcast.chat.commands import (
     ForgetFile,
     MarkPublished,
     NewChat,
+    PostponeFile,
     ReserveFile,
 )
 from roomcast.chat.errors import (
@@ -33,9 +35,11 @@ from roomcast.chat.errors import (
 from roomcast.chat.ports import ContentHeaders, FileContents
 from roomcast.contract.events import Attachment, MemberRole
 from roomcast.contract.text import MAX_SEQ
-from roomcast.files.contents import bucket_contents, directory_contents
+from roomcast.files.contents import bucket_contents, directory_contents, memory_contents
+from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
+from roomcast.store.tables import chats
 from support.backend import START, new_message
 
 HEADERS = ContentHeaders("text/plain", "attachment")
@@ -224,6 +228,30 @@ async def test_the_files_of_a_deleted_chat_are_removed_also_those_that_were_not_
     assert await store.files.due_files(TOMORROW, 10) == []
     with pytest.raises(ChatNotFound):
         await store.files.commit(reserve("late"))
+
+
+async def test_a_file_that_cannot_be_removed_is_due_again_later_and_can_not_be_sent(store: Store) -> None:
+    await upload(store)
+    await store.files.commit(PostponeFile("c", "f", TOMORROW))
+    assert await store.files.file("f") is not None  # its removal has not begun
+    assert await store.files.commit(DropFile("c", "f", TOMORROW))
+    await store.files.commit(PostponeFile("c", "f", TOMORROW))
+    assert await store.files.due_files(START, 10) == []
+    assert await store.files.due_files(TOMORROW, 10) == [("c", "f")]
+    assert await store.files.file("f") is None
+    with pytest.raises(FileNotFound):
+        await store.chats.commit(new_message(member="ann", user_id="ann", files=("f",)))
+
+
+async def test_files_that_an_earlier_version_has_left_in_an_erased_chat_are_found(store: Store) -> None:
+    for file_id in ("f", "g"):
+        await upload(store, file_id)
+        await store.chats.commit(new_message(member="ann", user_id="ann", files=(file_id,)))
+    assert await store.files.drop_orphans(10) == 0
+    erased = update(chats).where(chats.c.id == "c").values(state="erased")
+    await store.chats.commit(CustomWrite(lambda connection: connection.execute(erased)))
+    assert [await store.files.drop_orphans(1) for _ in range(3)] == [1, 1, 0]
+    assert sorted(await store.files.due_files(START, 10)) == [("c", "f"), ("c", "g")]
 
 
 async def test_a_service_removes_no_file_of_another_chat(store: Store) -> None:

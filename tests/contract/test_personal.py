@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from roomcast.chat.commands import (
     DeleteChat,
     DeleteMessage,
     EndTurn,
+    FinishFile,
     MarkPublished,
     MarkRead,
     MemberAction,
@@ -32,6 +34,7 @@ from roomcast.chat.commands import (
     OpenDirect,
     Pin,
     React,
+    ReserveFile,
     StartTurn,
 )
 from roomcast.chat.errors import ChatError, ErasureNotFound, ExportBusy, NotAllowed
@@ -42,7 +45,7 @@ from roomcast.chat.use_cases.personal import MAX_EXPORTS, PersonalData
 from roomcast.chat.use_cases.publishing import Publishing
 from roomcast.chat.use_cases.sessions import Sessions
 from roomcast.chat.use_cases.turns import Turns
-from roomcast.contract.events import MemberRole, TurnStatus
+from roomcast.contract.events import Attachment, MemberRole, TurnStatus
 from roomcast.contract.tenants import local_id, qualify, tenant_of
 from roomcast.contract.text import MAX_SEQ
 from roomcast.eventlog.memory import MemoryEventLog
@@ -277,6 +280,19 @@ async def test_after_an_erasure_the_user_occurs_nowhere(parts: Parts, tenant: st
         assert last >= head
     published = {event.type for event in parts.published.events}
     assert {"messages-erased", "member-removed"} <= published
+
+
+async def test_an_erasure_begins_the_removal_of_files_that_were_not_sent(parts: Parts) -> None:
+    files, later = parts.store.files, START + timedelta(days=1)
+    await parts.store.chats.commit(NewChat("c", None, None, START, GONE, ("ann",)))
+    for file_id, user in (("f", GONE), ("unfinished", GONE), ("other", "ann")):
+        await files.commit(ReserveFile(file_id, "c", user, 9, START, later, 100, 100, user))
+    await files.commit(FinishFile("c", Attachment(id="f", name="a", type="text/plain", size=9), GONE))
+    await parts.data.request(ANYONE, GONE)
+    assert await parts.data.erase_one()
+    assert sorted(await files.due_files(START, 10)) == [("c", "f"), ("c", "unfinished")]
+    assert await files.file("f") is None
+    assert local_id(GONE) not in await dump(parts.store, "ended_sessions")
 
 
 async def test_an_erasure_goes_on_after_a_crash_and_once_only(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ async def answer(store: Store, quotas: Quotas | None, ending: Ending) -> Turn:
     assert turn is not None
     await store.turns.commit(StartTurn(turn.claim, START))
     for _ in range(2):  # the repeat is not counted
-        await store.turns.commit(EndTurn(turn.claim, ending, START, turn.message.user_id, quotas))
+        await store.turns.commit(EndTurn(turn.claim, ending, START, quotas))
     return turn
 
 
@@ -97,6 +97,16 @@ async def test_tokens_are_counted_at_the_end_and_a_regeneration_counts_as_an_ans
     for limits, name in ((quotas, "user-turns"), (Quotas(user_turns=0, user_tokens=1_000), "user-tokens")):
         with pytest.raises(QuotaReached, match=name):
             await store.chats.commit(NewVersion("c", turn.claim.turn_id, START, "ann", quotas=limits))
+
+
+async def test_an_answer_counts_for_the_user_that_asks_for_it_not_for_the_author_of_the_question(store: Store) -> None:
+    quotas = Quotas()
+    await store.chats.commit(question(quotas=quotas))
+    turn = await answer(store, quotas, Ending(TurnStatus.COMPLETE, content="a", input_tokens=5))
+    for member in ("bob", None):  # None: a service
+        await store.chats.commit(NewVersion("c", turn.claim.turn_id, START, member, quotas=quotas))
+        turn = await answer(store, quotas, Ending(TurnStatus.COMPLETE, content="b", input_tokens=70))
+    assert [await store.turns.used(user, WINDOW) for user in ("ann", "bob")] == [(1, 5), (1, 70)]
 
 
 async def test_the_users_of_a_tenant_share_its_quota_and_read_it(store: Store) -> None:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from roomcast.chat import commands
-from roomcast.chat.commands import DeleteChat, DeleteMessage, NewChat, Report, ResolveReport
+from roomcast.chat.commands import (
+    Command,
+    DeleteChat,
+    DeleteMessage,
+    ExpireMessages,
+    ForgetUser,
+    NewChat,
+    Report,
+    ResolveReport,
+)
 from roomcast.chat.errors import MessageNotFound, NotAMember, RightMissing, TooManyEntries
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.rules import reports as rules
+from roomcast.store.tables import reports
 from support.backend import START, new_message
 
 
@@ -45,6 +57,27 @@ async def test_a_member_reports_and_a_moderator_closes(store: Store) -> None:
     await store.chats.commit(DeleteMessage("c", message.id, START, "ann"))
     assert await store.chats.reports("c") == []
     await store.chats.commit(DeleteChat("c", START, "ann"))
+
+
+@pytest.mark.parametrize("how", ["delete", "expire", "forget"])
+async def test_an_erased_message_loses_its_reports_and_no_other_does(store: Store, how: str) -> None:
+    first, second = new_message(content="a", user_id="cyd"), new_message(content="b", user_id="ann")
+    for message in (first, second):
+        await store.chats.commit(message)
+    edit = new_message(content="edit", replaces=first.id, creates=None)
+    await store.chats.commit(edit)
+    for message_id in (first.id, edit.id, second.id):
+        await store.chats.commit(report(message_id, note="a secret"))
+    erasure: Command[Any] = {
+        "delete": DeleteMessage("c", first.id, START, "ann"),
+        "expire": ExpireMessages("c", (first.id,), START),
+        "forget": ForgetUser("c", "cyd", "erased-1", START, (first.id,)),
+    }[how]
+    await store.chats.commit(erasure)
+    stored = await store.chats._database.fetch(select(reports.c.message_id))
+    assert [row.message_id for row in stored] == [second.id]
+    acts = await store.chats.acts(2**40, 9, "c", None)
+    assert [act.action for act in acts if act.object_id in {first.id, edit.id}].count("message.reported") == 2
 
 
 async def test_what_cannot_be_reported(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

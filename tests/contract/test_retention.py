@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from roomcast.chat.commands import ChangeChat, EndTurn, NewChat, Pin, React, StartTurn
-from roomcast.chat.errors import RightMissing
+from roomcast.chat.errors import RightMissing, TurnLost
 from roomcast.chat.model import ANYONE, Caller, Ending, StoredEvent
 from roomcast.chat.policies.search_terms import parse_query
 from roomcast.chat.use_cases.keeping import Keeping
@@ -114,16 +114,46 @@ async def test_many_messages_are_deleted_in_steps_and_an_answer_in_progress_keep
         await parts.store.chats.commit(new_message(content=f"{number}"))
     await parts.store.chats.commit(new_message(content="question", default_responder="demo"))
     parts.clock.advance(2 * 86_400)
-    await parts.keeping.expire_messages(1)
-    assert (await parts.contents())[0] == "100"
     turn = await parts.store.turns.claim_turn(START, START)
     assert turn is not None
-    await parts.store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.STOPPED), START))
+    await parts.store.turns.commit(StartTurn(turn.claim, parts.clock.now()))
     await parts.keeping.expire_messages(1)
-    assert await parts.contents() == []
+    assert (await parts.contents())[0] == "100"
+    await parts.store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.STOPPED, content="new"), parts.clock.now()))
+    await parts.keeping.expire_messages(1)
+    assert await parts.contents() == ["new"]
     assert [event.type for event in parts.published.events] == [EventType.MESSAGES_EXPIRED] * 2
     await parts.keeping.expire_messages(1)
     assert len(parts.published.events) == 2
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_an_answer_that_no_worker_ends_keeps_its_question_for_a_day(parts: Parts, started: bool) -> None:
+    await parts.store.chats.commit(new_message(content="question", default_responder="demo"))
+    turn = await parts.store.turns.claim_turn(START, START)
+    assert turn is not None
+    if started:
+        await parts.store.turns.commit(StartTurn(turn.claim, START))
+    parts.clock.advance(86_400)
+    await parts.keeping.expire_messages(1)
+    assert "question" in await parts.contents()
+    parts.clock.advance(1)
+    await parts.keeping.expire_messages(1)
+    assert "question" not in await parts.contents()
+    ended, expired = parts.published.events
+    assert json.loads(ended.payload)["turn"]["status"] == "failed"
+    assert expired.type == EventType.MESSAGES_EXPIRED
+    with pytest.raises(TurnLost):
+        await parts.store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.COMPLETE, content="late"), START))
+
+
+async def test_without_a_default_only_chats_that_delete_messages_are_read(parts: Parts) -> None:
+    await parts.store.chats.commit(ChangeChat("c", START, retention_days=0, retains=True))
+    for chat_id in ("d", "e"):
+        await parts.store.chats.commit(new_message(chat_id))
+    await parts.store.chats.commit(ChangeChat("e", START, retention_days=3, retains=True))
+    read = {every: [chat.id for chat in await parts.store.chats.aging("", 9, every=every)] for every in (False, True)}
+    assert read == {False: ["e"], True: ["c", "d", "e"]}
 
 
 async def test_only_owners_and_services_change_the_retention(parts: Parts) -> None:

@@ -201,8 +201,7 @@ class EndTurn(Command[Committed]):
     A repeat with the same claim returns the first result.
 
     Attributes:
-        asker: The author of the question, whose quotas have the tokens; None: they are not counted.
-        quotas: The quotas; None: there are none.
+        quotas: The quotas of the user that asked for the answer, which have its tokens; None: there are none.
 
     Raises:
         TurnLost: the claim is void.
@@ -211,7 +210,6 @@ class EndTurn(Command[Committed]):
     claim: TurnClaim
     ending: Ending
     at: datetime
-    asker: str | None = None
     quotas: Quotas | None = None
 
 
@@ -491,8 +489,10 @@ class DeleteMessage(Command[Committed | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class ExpireMessages(Command[StoredEvent | None]):
-    """Deletes the oldest messages of a chat: their rows, and their texts in the events. None: there are none.
+class ExpireMessages(Command[tuple[StoredEvent, ...]]):
+    """Deletes the oldest messages of a chat: their rows, and their texts in the events. Returns its events.
+
+    An answer that has waited or is being written for more than a day ends.
 
     Attributes:
         messages: The first messages of the chat, each by the id of one version; at most `MAX_FORGOTTEN`.
@@ -780,6 +780,15 @@ class ForgetFile(Command[None]):
 
     chat_id: str
     file_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostponeFile(Command[None]):
+    """The content of a dropped file cannot be deleted now; it is due again at ``due_at``."""
+
+    chat_id: str
+    file_id: str
+    due_at: datetime
 
 
 #: Limits of the lists of a chat.

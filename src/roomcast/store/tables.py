@@ -49,6 +49,8 @@ _TRACE = String(64)
 # Most messages are no replies.
 _REPLIES = text("reply_to IS NOT NULL")
 _DELETED = text("state = 'deleted'")
+_ERASED = text("state = 'erased'")
+_RETAINS = text("retention_days > 0")
 _UNPLACED = text("position IS NULL")
 _PLACED = text("position IS NOT NULL")
 _AUTHORS = text("user_id IS NOT NULL")
@@ -88,6 +90,10 @@ chats: Final = Table(
     Column("retention_days", Integer),
     # Finds the chats to erase.
     Index("ix_chats_deleted", "id", sqlite_where=_DELETED, postgresql_where=_DELETED),
+    # Finds files that earlier versions of roomcast have left.
+    Index("ix_chats_erased", "id", sqlite_where=_ERASED, postgresql_where=_ERASED),
+    # Finds the chats with a retention of their own.
+    Index("ix_chats_retention", "id", sqlite_where=_RETAINS, postgresql_where=_RETAINS),
     # Lists chats by latest activity.
     Index("ix_chats_activity", "last_activity_at", "id"),
     info=personal(direct=Erase.JSON),
@@ -364,7 +370,7 @@ files: Final = Table(
     Column("user_id", _ID),
     # The first message that has it. NULL: it is not sent.
     Column("message_id", _ID),
-    # "" until the upload is complete; also the type.
+    # "" until the upload is complete; also the type, which is "" again once a removal has failed.
     Column("name", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
@@ -494,6 +500,8 @@ turns: Final = Table(
     Column("id", _ID, primary_key=True),
     Column("chat_id", _ID, ForeignKey("chats.id"), nullable=False),
     Column("question_id", _ID, ForeignKey("messages.id"), nullable=False),
+    # The user that asked for it; NULL: a service, or an earlier version of roomcast wrote the row.
+    Column("asker_id", _ID),
     # The event that queued it. Turns of one chat are claimed in this order.
     Column("seq", BigInteger, nullable=False),
     # The event that wrote this state: queued, started or ended it.
@@ -523,7 +531,7 @@ turns: Final = Table(
     Index("ix_turns_chat", "chat_id", "status", "seq"),
     # Finds the turns of a message that is deleted.
     Index("ix_turns_question", "question_id"),
-    info=NOT_PERSONAL,
+    info=personal(asker_id=Erase.ALIAS),
 )
 
 # The open reports of messages.

@@ -44,6 +44,7 @@ from roomcast.chat.commands import (
     NewVersion,
     OpenDirect,
     Pin,
+    PostponeFile,
     React,
     Report,
     ReserveFile,
@@ -79,6 +80,8 @@ ORDERED = {
     "SCAN chats USING INDEX ix_chats_activity",
     "SCAN newest USING COVERING INDEX ix_chats_activity",
     "SCAN chats USING INDEX ix_chats_deleted",
+    # Once an hour: all erased chats.
+    "SCAN chats USING INDEX ix_chats_erased",
     "SCAN events USING INDEX ix_events_unplaced",
     "SCAN push_devices USING COVERING INDEX sqlite_autoindex_push_devices_1",
     "SCAN outbox USING COVERING INDEX sqlite_autoindex_outbox_1",
@@ -228,7 +231,8 @@ async def _end(store: Store) -> None:
         await store.chats.commit(ChangeChat("c", START, archived=archived))
         await store.chats.chats(10, None, "ann", archived=True)
     await exercise_personal(store)
-    await store.chats.aging("", 500)
+    for every in (True, False):
+        await store.chats.aging("", 500, every=every)
     for message_id in await store.chats.oldest("c", from_ms(2**45), 2):
         try:
             await store.chats.commit(ExpireMessages("c", (message_id,), START))
@@ -334,6 +338,8 @@ async def exercise_files(store: Store) -> None:
     await chats.commit(DeleteMessage("c", message.id, START))
     await chats.commit(DropFile("c", "f", START))
     await chats.commit(new_message(replaces=(await _with_file(store)).id, drops=("g",), member="ann", user_id="ann"))
+    await chats.commit(PostponeFile("c", "g", START))
+    await store.files.drop_orphans(10)
     await chats.commit(ForgetFile("c", "f"))
 
 

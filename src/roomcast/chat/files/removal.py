@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from roomcast.backoff import jittered
-from roomcast.chat.commands import DropFile, ForgetFile
+from roomcast.chat.commands import DropFile, ForgetFile, PostponeFile
 from roomcast.chat.errors import FilesUnavailable, StoreUnavailable
 from roomcast.chat.files.options import UNSENT_FOR, FileCounters, key_of, thumbnail_of
 from roomcast.chat.ports import Clock, FileContents, FileStore, SystemClock
@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 #: Longest time between two sweeps in seconds, and the files that one of them removes.
 SWEEP_EVERY_S: Final = 60.0
 SWEEP_SIZE: Final = 100
+#: After which time the removal of a file is tried again.
+POSTPONED_FOR: Final = timedelta(minutes=10)
+#: Time between two looks for files of erased chats, in seconds.
+ORPHANS_EVERY_S: Final = 3600.0
 
 
 class FileRemoval:
@@ -44,9 +48,14 @@ class FileRemoval:
 
     async def run(self) -> None:
         """Sweep again and again."""
+        loop, orphans_at = asyncio.get_running_loop(), 0.0
         while True:
             try:
-                while await self.sweep() == SWEEP_SIZE:
+                if loop.time() >= orphans_at:
+                    while await self._files.drop_orphans(SWEEP_SIZE) == SWEEP_SIZE:
+                        pass
+                    orphans_at = loop.time() + ORPHANS_EVERY_S
+                while await self.sweep():
                     pass
             except StoreUnavailable as error:
                 logger.warning("files cannot be removed now; this is tried again: %s", error)
@@ -62,7 +71,10 @@ class FileRemoval:
         self._woken.set()
 
     async def sweep(self) -> int:
-        """Remove files that are due, at most `SWEEP_SIZE`, and return how many were removed."""
+        """Remove files that are due, at most `SWEEP_SIZE`, and return how many were removed.
+
+        One that cannot be removed is due again after `POSTPONED_FOR`, so that it keeps no others waiting.
+        """
         now = self._clock.now()
         removed = 0
         for chat_id, file_id in await self._files.due_files(now, SWEEP_SIZE):
@@ -71,6 +83,7 @@ class FileRemoval:
                 removed += 1
             except FilesUnavailable as error:
                 # Perhaps this one only, such as an object under a lock.
+                await self._files.commit(PostponeFile(chat_id, file_id, now + POSTPONED_FOR))
                 logger.warning(
                     "a file cannot be removed now; this is tried again: %s", error, extra={"chat_id": chat_id}
                 )

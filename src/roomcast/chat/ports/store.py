@@ -102,8 +102,14 @@ class ChatStore(Writes, Protocol):
         Returns whether there was one.
         """
 
-    async def aging(self, after: str, limit: int) -> Sequence[AgingChat]:
-        """Chats with an id > ``after``, ascending, at most ``limit``, and how old their first messages are."""
+    async def aging(self, after: str, limit: int, *, every: bool) -> Sequence[AgingChat]:
+        """Chats with an id > ``after``, ascending, at most ``limit``, and how old their first messages are.
+
+        Args:
+            after: See above.
+            limit: See above.
+            every: Whether chats without a retention of their own are included.
+        """
 
     async def oldest(self, chat_id: str, before: datetime, limit: int) -> Sequence[str]:
         """The first messages of a chat, at most ``limit``, up to the first one that was not sent before a time.
@@ -293,6 +299,12 @@ class FileStore(Writes, Protocol):
 
     async def due_files(self, at: datetime, limit: int) -> Sequence[tuple[str, str]]:
         """Chat and id of files to remove, the first due first, at most ``limit``."""
+
+    async def drop_orphans(self, limit: int) -> int:
+        """Begin the removal of files of erased chats, at most ``limit``; earlier versions have left them.
+
+        Returns how many were found.
+        """
 
     async def secret(self, name: str) -> bytes:
         """A random key of 32 bytes, the same for every process and after every start."""

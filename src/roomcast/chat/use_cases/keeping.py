@@ -116,7 +116,7 @@ class Keeping:
             StoreUnavailable: the next call goes on.
         """
         now, after = self._clock.now(), ""
-        while chats := await self._store.aging(after, CHATS_AT_ONCE):
+        while chats := await self._store.aging(after, CHATS_AT_ONCE, every=default_days > 0):
             for chat in chats:
                 days = default_days if chat.retention_days is None else chat.retention_days
                 before = now - timedelta(days=days)
@@ -129,12 +129,12 @@ class Keeping:
         while messages := await self._store.oldest(chat_id, before, MAX_FORGOTTEN):
             command = ExpireMessages(chat_id, tuple(messages), self._clock.now())
             try:
-                event = await self._publishing.commit(self._store.commit(command))
+                events = await self._publishing.commit(self._store.commit(command))
             except AnswerActive:
                 return  # the next round
-            if event is None:
+            if not events:
                 return
-            self._publishing.publish((event,), None)
+            self._publishing.publish(events, None)
             await asyncio.sleep(EXPIRY_PAUSE_S)
 
     async def delete(self, caller: Caller, chat_id: str, trace: str | None = None) -> None:

@@ -100,9 +100,7 @@ class Turns:
             TurnLost: the claim is void; nothing was written.
             StoreUnavailable: the end may or may not have been written; repeat it.
         """
-        await self._commit(
-            self._store.commit(EndTurn(turn.claim, ending, self._clock.now(), turn.message.user_id, self._quotas))
-        )
+        await self._commit(self._store.commit(EndTurn(turn.claim, ending, self._clock.now(), self._quotas)))
         # The chat's next turn can be claimed now.
         self._publishing.wake_worker()
 

@@ -384,6 +384,7 @@ def _to_turn_row(row: AnyRow, lineage: Lineage) -> TurnRow:
         stopping=row.stopping,
         versions=row.versions or 0,
         answered_at=None if row.answered_at is None else from_ms(row.answered_at),
+        asker_id=row.asker_id,
     )
 
 
@@ -429,6 +430,9 @@ def write_changed(connection: Connection, changes: Changes) -> None:
     _write_columns(connection, _CHANGE_CHAT, "chat", changes.changed_chats)
     for (chat_id, seq), payload in changes.erased.items():
         connection.execute(_ERASE, {"chat": chat_id, "at": seq, "erased": payload})
+    if changes.unreported:
+        gone = [{"chat": chat_id, "message": message_id} for chat_id, message_id in sorted(changes.unreported)]
+        connection.execute(_UNREPORTED, gone)
     if changes.expired:
         for statement in _EXPIRED:
             connection.execute(statement, {"ids": sorted(changes.expired)})
@@ -438,6 +442,9 @@ def write_changed(connection: Connection, changes: Changes) -> None:
         connection.execute(_UNSENT, {"chat": chat_id, "head": head})
 
 
+_UNREPORTED: Final = delete(reports).where(
+    reports.c.chat_id == bindparam("chat"), reports.c.message_id == bindparam("message")
+)
 #: Turns first, which refer to messages.
 _EXPIRED: Final = (
     delete(turns).where(turns.c.question_id.in_(bindparam("ids", expanding=True))),

@@ -23,7 +23,7 @@ from roomcast.contract.text import MAX_ID_CHARS, format_time
 from roomcast.store.engine.database import Database
 from roomcast.store.personal.columns import Erase, personal_of
 from roomcast.store.rows import AnyRow, from_ms
-from roomcast.store.tables import METADATA, audit, events, members, messages, reactions, turns
+from roomcast.store.tables import METADATA, audit, events, files, members, messages, reactions, turns
 
 #: Rows that one query reads.
 PAGE: Final = 1_000
@@ -176,6 +176,9 @@ def _found(table: Table, row: AnyRow, columns: Mapping[str, Erase], user_id: str
         yield Found(table, key, {})
         return
     changes: dict[str, Any] = {}
+    if table is files and row.due_at is not None:
+        # No message has it: its removal begins.
+        changes["due_at"] = 0
     for name, erase in columns.items():
         value = getattr(row, name)
         if erase is Erase.ALIAS:

@@ -364,9 +364,11 @@ class SqlChatStore(Writer):
 
         return await self.commit(CustomWrite(erase))
 
-    async def aging(self, after: str, limit: int) -> Sequence[AgingChat]:
+    async def aging(self, after: str, limit: int, *, every: bool) -> Sequence[AgingChat]:
         """See the port."""
-        rows = await self._database.fetch(_AGING, {"after": after, "count": limit})
+        # The condition is part of the text, so that the index is used.
+        query = _AGING if every else _AGING.where(literal_column("retention_days > 0"))
+        rows = await self._database.fetch(query, {"after": after, "count": limit})
         return [AgingChat(row.id, row.retention_days, maybe_time(row.oldest)) for row in rows]
 
     async def oldest(self, chat_id: str, before: datetime, limit: int) -> Sequence[str]:
@@ -468,7 +470,7 @@ class SqlChatStore(Writer):
 
     async def reports(self, chat_id: str) -> Sequence[StoredReport]:
         """See the port."""
-        # A deletion does not close the reports of its message.
+        # Replicas of earlier versions delete messages without their reports.
         query = (
             select(reports)
             .join(messages, messages.c.id == reports.c.message_id)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, literal_column, select, update
 
 from roomcast.chat.commands import Command
 from roomcast.chat.model import StoredFile
@@ -20,11 +20,19 @@ from roomcast.store.engine.database import Database
 from roomcast.store.engine.keyed_rows import insert_into
 from roomcast.store.engine.writer import Writer
 from roomcast.store.rows import AnyRow, to_ms
-from roomcast.store.tables import files, shared_keys
+from roomcast.store.tables import chats, files, shared_keys
 
 _R = TypeVar("_R")
 _KEY_BYTES: Final = 32
 _COMPLETE: Final = (files.c.type != "") & (files.c.due_at.is_(None) | (files.c.due_at != 0))
+
+# Those that are not sent become due anyway. The state is part of the text, so that the index is used.
+_ORPHANS: Final = (
+    select(files.c.id)
+    .join(chats, chats.c.id == files.c.chat_id)
+    .where(literal_column("state") == literal_column("'erased'"), files.c.due_at.is_(None))
+    .limit(bindparam("count"))
+)
 
 
 class SqlFileStore:
@@ -57,6 +65,15 @@ class SqlFileStore:
         """See the port."""
         query = select(files.c.chat_id, files.c.id).where(files.c.due_at <= to_ms(at)).order_by(files.c.due_at)
         return [(row.chat_id, row.id) for row in await self._database.fetch(query.limit(limit))]
+
+    async def drop_orphans(self, limit: int) -> int:
+        """See the port."""
+        # Read first: usually there is none, and an embedded database has one writer.
+        found = [row.id for row in await self._database.fetch(_ORPHANS, {"count": limit})]
+        if found:
+            removal = update(files).where(files.c.id.in_(found)).values(due_at=0)
+            await self._writer.commit(CustomWrite(lambda connection: connection.execute(removal)))
+        return len(found)
 
     async def secret(self, name: str) -> bytes:
         """See the port."""

@@ -134,6 +134,7 @@ class Changes(NamedTuple):
         changed_chats: New values of columns of stored chats, by id.
         erased: New payloads of stored events, by chat and seq.
         expired: Messages whose rows are deleted, with the turns that answer them.
+        unreported: Chat and id of messages whose reports are deleted.
         emptied: Chats that lose their members, turns, marks, and outbox marks up to a seq.
     """
 
@@ -147,6 +148,7 @@ class Changes(NamedTuple):
     erased: Mapping[tuple[str, int], bytes] = {}
     emptied: Mapping[str, int] = {}
     expired: Collection[str] = ()
+    unreported: Collection[Pair] = ()
 
     def __bool__(self) -> bool:
         return any(self)

@@ -5,6 +5,9 @@ Layer: store.rules. Source: docs/personal-data.md, "Retention".
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Final
+
 from roomcast.chat.commands import ExpireMessages
 from roomcast.chat.errors import AnswerActive
 from roomcast.chat.model import ChatState, StoredEvent
@@ -14,6 +17,9 @@ from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.membership.reads import erase_mentions
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import pins, reactions
+
+#: A turn that has waited for a worker or for its end for longer keeps no message.
+_LONGEST_ANSWER: Final = timedelta(days=1)
 
 
 def needs(needs: Needs, command: ExpireMessages) -> None:
@@ -28,17 +34,23 @@ def follow(needs: Needs, loaded: LoadedRows, command: ExpireMessages) -> None:
     files.needs_of_messages(needs, loaded, command.messages)
 
 
-def expire(work: Work, command: ExpireMessages) -> StoredEvent | None:
+def expire(work: Work, command: ExpireMessages) -> tuple[StoredEvent, ...]:
     """Erase the messages in the events, and delete their rows."""
     chat = work.recorder.chats.get(command.chat_id)
     found = [version for message_id in command.messages for version in work.versions[message_id]]
     if chat is None or chat.state in {ChatState.DELETED, ChatState.ERASED} or not found:
-        return None
+        return ()
     ids, through = {version.id for version in found}, max(version.place for version in found)
-    for row in work.turns.active(chat.id):
-        # A later answer may have read them; that is no reason to keep them.
-        if row.turn.question_id in ids or (row.turn.place is not None and row.turn.place <= through):
+    # A later answer may have read them; that is no reason to keep them.
+    active = [
+        row
+        for row in work.turns.active(chat.id)
+        if row.turn.question_id in ids or (row.turn.place is not None and row.turn.place <= through)
+    ]
+    for row in active:
+        if row.event.created_at > command.at - _LONGEST_ANSWER:
             raise AnswerActive(row.turn.id)
+    given_up = [work.turns.give_up(row, command.at) for row in active]
     files.drop_of(work, command.messages)
     for version in found:
         erase_mentions(work, version)
@@ -46,4 +58,4 @@ def expire(work: Work, command: ExpireMessages) -> StoredEvent | None:
         work.delete(reactions, chat.id, version.place)
         work.delete(pins, chat.id, version.place)
         work.recorder.expired.add(version.id)
-    return work.recorder.add(chat.id, EventType.MESSAGES_EXPIRED, command.at, through=through)
+    return (*given_up, work.recorder.add(chat.id, EventType.MESSAGES_EXPIRED, command.at, through=through))

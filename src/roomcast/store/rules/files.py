@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from roomcast.chat.commands import DropFile, FinishFile, ForgetFile, NewMessage, ReserveFile
+from roomcast.chat.commands import DropFile, FinishFile, ForgetFile, NewMessage, PostponeFile, ReserveFile
 from roomcast.chat.errors import FileLimitReached, FileNotFound
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.policies.rights import Right
@@ -145,6 +145,19 @@ def forget(work: Work, command: ForgetFile) -> None:
     row = work.row(files, command.file_id)
     if row is not None and row["due_at"] == 0:
         work.delete(files, command.file_id)
+
+
+def needs_postpone(needs: Needs, command: PostponeFile) -> None:
+    """The rows for `postpone`."""
+    needs.chat(command.chat_id)
+    needs.row(files, command.file_id)
+
+
+def postpone(work: Work, command: PostponeFile) -> None:
+    """Make a file due again later. Without a type, no message can have it."""
+    row = work.row(files, command.file_id)
+    if row is not None and row["due_at"] == 0:
+        _change(work, row, type="", due_at=to_ms(command.due_at))
 
 
 def _sendable(work: Work, new: NewMessage, file_id: str) -> Attachment:

@@ -95,7 +95,7 @@ def append(work: Work, new: NewMessage) -> Committed:
     if new.client_msg_id is not None:
         work.sent[new.chat_id, new.client_msg_id] = event
     if responder is not None or earlier is not None:
-        turns.ask(message, responder, event)
+        turns.ask(message, responder, event, new.member)
     return Committed(event, created=True, turn_queued=responder is not None, before=tuple(before))
 
 

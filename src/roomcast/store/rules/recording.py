@@ -45,6 +45,7 @@ class Recorder:
         erased: New payloads of stored events, by chat and seq.
         emptied: Chats that lose their members, turns and marks, with their heads before that.
         expired: Messages whose rows are deleted.
+        unreported: Chat and id of messages whose reports are deleted.
         indexed: Rows of ``search_entries`` by chat and place; None: the message has no text any more.
     """
 
@@ -58,6 +59,7 @@ class Recorder:
         self.erased: dict[tuple[str, int], bytes] = {}
         self.emptied: dict[str, int] = {}
         self.expired: set[str] = set()
+        self.unreported: set[tuple[str, str]] = set()
         self.indexed: dict[tuple[str | int, ...], dict[str, Any] | None] = {}
         self._added: dict[str, dict[str, Any]] = {}
         self._newest_activity = from_ms(newest_activity_ms)
@@ -207,7 +209,14 @@ class Recorder:
             self._index(message, message.content)
 
     def erase(self, message: StoredMessage, at: datetime, **columns: Any) -> None:
-        """Erase the text and files of one version of a message, also in its event; and change other columns."""
+        """Erase the text, the files and the reports of one version of a message, also in its event.
+
+        Args:
+            message: The version.
+            at: The time.
+            **columns: New values of other columns.
+        """
+        self.unreported.add((message.chat_id, message.id))
         self._change_message(message.id, content="", parts=None, attachments=None, deleted_at=to_ms(at), **columns)
         self._index(message, "")
         if not message.content and not message.parts and not message.attachments:

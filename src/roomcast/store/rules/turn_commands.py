@@ -39,14 +39,14 @@ def end(work: Work, command: EndTurn) -> Committed:
     """End a turn, and count its tokens."""
     committed = work.turns.end(command)
     if committed.created:
-        quotas.spend(work, command.quotas, command.asker, _tokens(command), command.at)
+        quotas.spend(work, command.quotas, work.turns.asker(command.claim.turn_id), _tokens(command), command.at)
     return committed
 
 
-def follow_end(needs: Needs, _loaded: LoadedRows, command: EndTurn) -> None:
-    """The quotas of the author of the question."""
-    if _tokens(command):
-        quotas.needs(needs, command.quotas, command.asker)
+def follow_end(needs: Needs, loaded: LoadedRows, command: EndTurn) -> None:
+    """The quotas of the user that asked for the answer."""
+    if _tokens(command) and (row := loaded.turns.get(command.claim.turn_id)) is not None:
+        quotas.needs(needs, command.quotas, row.asker_id)
 
 
 def _tokens(command: EndTurn) -> int:

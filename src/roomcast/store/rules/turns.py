@@ -26,6 +26,7 @@ from roomcast.store.rules.recording import Recorder
 #: The states in which a turn is not finished.
 ACTIVE: Final = (TurnStatus.QUEUED, TurnStatus.STREAMING)
 _REPLACED: Final = Ending(TurnStatus.STOPPED, TurnReason.REPLACED)
+_GIVEN_UP: Final = Ending(TurnStatus.FAILED, TurnReason.TIMEOUT)
 _STOPPED_BY_USER: Final = Ending(TurnStatus.STOPPED, TurnReason.BY_USER)
 
 
@@ -38,6 +39,7 @@ class TurnRow:
         event: The event that wrote this state.
         versions: The largest version at the place of the answer; 0 if there is none.
         answered_at: Time of the answer's message; None if there is none yet.
+        asker_id: The user that asked for it, whose quotas have its tokens; None: a service, or not known.
         ending: How it ended, if it ended in this batch, and when.
     """
 
@@ -50,6 +52,7 @@ class TurnRow:
     stopping: bool = False
     versions: int = 0
     answered_at: datetime | None = None
+    asker_id: str | None = None
     ending: tuple[Ending, datetime] | None = None
 
     @property
@@ -63,6 +66,7 @@ class TurnRow:
             "id": self.turn.id,
             "chat_id": self.chat_id,
             "question_id": self.turn.question_id,
+            "asker_id": self.asker_id,
             "seq": self.seq,
             "responder": self.responder,
             "generation": 0,
@@ -187,7 +191,7 @@ class TurnRules:
             else replace(turn, place=earlier.turn.place, version=earlier.versions + 1)
         )
 
-    def ask(self, message: StoredMessage, responder: str | None, event: StoredEvent) -> None:
+    def ask(self, message: StoredMessage, responder: str | None, event: StoredEvent, asker_id: str | None) -> None:
         """Queue the turn of a new message, if it has one."""
         turn = message.turn
         if message.version > 1:
@@ -203,7 +207,7 @@ class TurnRules:
                 attachments=message.attachments,
             )
         if turn is not None and responder is not None:
-            self._queue(turn, responder, event)
+            self._queue(turn, responder, event, asker_id)
 
     def check_version(self, new: NewVersion) -> tuple[Question, TurnRow]:
         """The question of a new version of an answer, and the last turn that answered it.
@@ -234,7 +238,7 @@ class TurnRules:
         before = self.make_room(new, question, asks=True)
         turn = self.next_turn(question.id, question)
         event = self._add_status(new.chat_id, turn, new.created_at, new.trace)
-        self._queue(turn, ai.responder or new.default_responder or earlier.responder, event)
+        self._queue(turn, ai.responder or new.default_responder or earlier.responder, event, new.member)
         self._questions[question.chat_id, question.place] = replace(question, turn_id=turn.id)
         self._recorder.change_turn(question.id, turn.id)
         return turn, Committed(event, created=True, turn_queued=True, before=tuple(before))
@@ -312,13 +316,30 @@ class TurnRules:
             self._change(replace(row, stopping=True))
         return row.turn, None
 
-    def _queue(self, turn: StoredTurn, responder: str, event: StoredEvent) -> None:
-        row = TurnRow(event.chat_id, turn, responder, event.seq, event.created_at, event, versions=turn.version - 1)
+    def asker(self, turn_id: str) -> str | None:
+        """The user that asked for an answer; see `TurnRow`."""
+        return self._rows[turn_id].asker_id
+
+    def _queue(self, turn: StoredTurn, responder: str, event: StoredEvent, asker_id: str | None) -> None:
+        row = TurnRow(
+            event.chat_id,
+            turn,
+            responder,
+            event.seq,
+            event.created_at,
+            event,
+            versions=turn.version - 1,
+            asker_id=asker_id,
+        )
         self._rows[turn.id] = self.queued[turn.id] = row
 
     def _question(self, message_id: str) -> Question | None:
         place = self._places.get(message_id)
         return None if place is None else self._questions[place]
+
+    def give_up(self, row: TurnRow, at: datetime) -> StoredEvent:
+        """End a turn that no worker ends; a claim of it is void."""
+        return self._end(row, _GIVEN_UP, at)
 
     def active(self, chat_id: str) -> list[TurnRow]:
         """The unfinished turns of a chat, if its settings change or it is asked."""

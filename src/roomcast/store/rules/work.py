@@ -150,6 +150,7 @@ class Work:
             erased=recorder.erased,
             emptied=recorder.emptied,
             expired=recorder.expired,
+            unreported=recorder.unreported,
         )
 
 

@@ -9,12 +9,14 @@ import pytest
 from PIL import ExifTags, Image
 
 from roomcast.chat.commands import MemberAction, NewChat, NewMemberChange
+from roomcast.chat.errors import FilesUnavailable
+from roomcast.chat.files import removal as removal_module
 from roomcast.chat.files.options import FileCounters, FileOptions
-from roomcast.chat.files.removal import FileRemoval
+from roomcast.chat.files.removal import POSTPONED_FOR, FileRemoval
 from roomcast.contract.moderation import Review
 from roomcast.files.contents import directory_contents
 from support.api_client import bearer, open_api, problem
-from support.backend import START, Backend
+from support.backend import START, Backend, FixedClock
 from support.waiting import until
 
 ANN, BOB, EVE = bearer("ann"), bearer("bob"), bearer("eve")
@@ -198,6 +200,36 @@ async def test_a_deleted_message_and_chat_lose_their_objects(
     assert await removal.sweep() == 1
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
     assert await removal.sweep() == 0
+
+
+async def test_files_that_cannot_be_removed_keep_no_others_waiting(
+    api: tuple[httpx.AsyncClient, Backend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, backend = api
+    monkeypatch.setattr(removal_module, "SWEEP_SIZE", 2)
+    ids = [(await upload(client, picture())).json()["id"] for _ in range(4)]
+    contents, clock = directory_contents(tmp_path / "files"), FixedClock()
+    delete, locked = contents.delete, set(ids)
+
+    async def refuse(key: str) -> None:
+        if key.removesuffix(".thumbnail").endswith(tuple(locked)):
+            raise FilesUnavailable("the object is locked")
+        await delete(key)
+
+    monkeypatch.setattr(contents, "delete", refuse)
+    for file_id in ids[:2]:
+        assert (await client.delete(f"/api/chats/c/files/{file_id}", headers=ANN)).status_code == 204
+    removal = FileRemoval(backend.store.files, contents, FileCounters(), clock)
+    assert await removal.sweep() == 0
+    locked -= {ids[2], ids[3]}
+    for file_id in ids[2:]:
+        assert (await client.delete(f"/api/chats/c/files/{file_id}", headers=ANN)).status_code == 204
+    assert await removal.sweep() == 2
+    locked.clear()
+    assert await removal.sweep() == 0
+    clock.advance(POSTPONED_FOR.total_seconds())
+    assert await removal.sweep() == 2
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
 
 
 async def test_the_moderation_hook_sees_the_files_and_can_read_them(tmp_path: Path) -> None:
