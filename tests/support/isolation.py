@@ -1,30 +1,36 @@
 """Random use of one installation by several tenants, and a model of what each user may see.
 
 Every text has a marker with its tenant, its chat and the number of its operation. All tenants have the same ids of
-chats, and half of their users. Whatever a user receives, by REST or on a socket, may only have markers of chats of its
-own tenant of which it is a member (REST) or was one at that time or later (sockets). The routes to read come from the
-OpenAPI document, so a new route is covered without a change here. AI answers repeat the context of the model.
+chats, and half of their users. Whatever a user receives, by REST, on a socket or as a push, may only have markers of
+chats of its own tenant of which it is a member (REST) or was one at that time or later (sockets, pushes); what an
+application receives by a webhook is of its tenant. After the event of its own removal a socket receives nothing of the
+chat until it joins again. The routes to read come from the OpenAPI document, so a new route is covered without a change
+here. AI answers repeat the context of the model.
+
+`isolation_model` says who may see what, `isolation_receivers` has the devices and the webhooks.
 """
 
 from __future__ import annotations
 
-import itertools
+import io
 import os
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from PIL import Image, PngImagePlugin
 
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
 from roomcast.contract.tenants import qualify
 from support.clients import ChatClient
+from support.isolation_model import NEVER, Chat, Leak, Model, Place
+from support.isolation_receivers import running_receivers
 
 SECRET: Final = "a secret of more than thirty-two bytes"
 TENANTS: Final = ("", "acme", "umbrella")
@@ -35,6 +41,10 @@ ENV: Final[Mapping[str, str]] = {
     "ROOMCAST_RESPONDER": "support.context_responder:answer",
     "ROOMCAST_ADD_LIMIT_SAME_USER": "100000",
     "ROOMCAST_ADD_LIMIT_ALL_USERS": "100000",
+    "ROOMCAST_VAPID_SUBJECT": "mailto:ops@example.com",
+    "ROOMCAST_PUSH_NETWORKS": "127.0.0.0/8",
+    "ROOMCAST_PUSH_DELAY_S": "0.1",
+    "ROOMCAST_WEBHOOK_NETWORKS": "127.0.0.0/8",
 } | {
     f"ROOMCAST_LIMIT_{name}": "0"
     for name in (
@@ -42,42 +52,6 @@ ENV: Final[Mapping[str, str]] = {
         "CONNECTIONS", "ADDRESS_CONNECTIONS", "UPLOADS",
     )
 }  # fmt: skip
-_MARKER: Final = re.compile(r"mk(\d+)x(\w+?)x(\d+)x")
-_NEVER: Final = 2**60
-
-Place = tuple[int, str]
-
-
-class Leak(AssertionError):
-    """A user received what it must not see."""
-
-
-@dataclass
-class Chat:
-    """What the model knows of a chat.
-
-    Attributes:
-        periods: For each user the operations at which it became a member and, exclusive, ceased to be one.
-        messages: Id and author of each message.
-        banned: The users that may not become members.
-    """
-
-    periods: dict[str, list[list[int]]] = field(default_factory=lambda: defaultdict(list))
-    messages: list[tuple[str, str]] = field(default_factory=list)
-    banned: set[str] = field(default_factory=set)
-
-    def has(self, user: str) -> bool:
-        """Whether a user is a member."""
-        return bool(self.periods.get(user)) and self.periods[user][-1][1] == _NEVER
-
-    def may_see(self, user: str, operation: int) -> bool:
-        """Whether a user is a member at an operation, or becomes one later."""
-        return any(end > operation for _, end in self.periods.get(user, ()))
-
-    @property
-    def members(self) -> list[str]:
-        """The members."""
-        return [user for user in self.periods if self.has(user)]
 
 
 class Isolation:
@@ -99,10 +73,9 @@ class Isolation:
         self._api = api
         self._gateways = gateways
         self._chance = random.Random(seed)
-        self._numbers = itertools.count(1)
-        self._chats: dict[Place, Chat] = {
-            (tenant, f"c{number}"): Chat() for tenant in range(len(TENANTS)) for number in range(chats)
-        }
+        self._model = Model()
+        self._chats = self._model.chats
+        self._size = chats
         # Every second user exists in one tenant only, so that ids tell tenants apart.
         self._users = {
             tenant: [f"u{number}" if number % 2 else f"u{number}-of-{tenant}" for number in range(users)]
@@ -118,6 +91,10 @@ class Isolation:
         self._files: list[tuple[Place, str, str, bool]] = []
         # Place, the user that it was given to, and the URL.
         self._links: list[tuple[Place, str, str]] = []
+        # Place, and the token.
+        self._invites: list[tuple[Place, str]] = []
+        # The chats that each connected user has asked to join, in order.
+        self._joins: dict[Place, list[str]] = defaultdict(list)
         self.done: Counter[str] = Counter()
 
     async def run(self, operations: int) -> None:
@@ -130,7 +107,9 @@ class Isolation:
             (6, self._send), (2, self._edit), (2, self._delete), (3, self._react), (1, self._pin),
             (4, self._add), (3, self._remove), (4, self._join), (1, self._leave), (2, self._type),
             (12, self._read), (6, self._intrude), (2, self._change_member), (1, self._ban), (2, self._mark_read),
-            (3, self._search), (3, self._upload), (6, self._link), (6, self._download),
+            (3, self._search), (3, self._upload), (6, self._link), (6, self._download), (1, self._rename),
+            (1, self._open_direct), (2, self._invite), (4, self._use_invite), (2, self._report), (2, self._forge),
+            (2, self._export), (1, self._delete_chat),
         ]  # fmt: skip
         weights, steps = zip(*kinds, strict=True)
         async with AsyncExitStack() as stack:
@@ -138,15 +117,21 @@ class Isolation:
             self._http = await stack.enter_async_context(
                 httpx.AsyncClient(base_url=self._api, timeout=60, limits=limits)
             )
+            receivers = await stack.enter_async_context(running_receivers(len(TENANTS), "c0", self._send_as))
             await self._read_routes()
-            for place in self._chats:
-                await self._create(place)
+            await receivers.begin([(tenant, user) for tenant, users in self._users.items() for user in users])
+            for tenant in range(len(TENANTS)):
+                for number in range(self._size):
+                    await self._create((tenant, f"c{number}"))
             await self._connect(stack)
             for _ in range(operations):
                 await self._chance.choices(steps, weights)[0]()
             for tenant, user in list(self._sockets):
                 await self._sockets[tenant, user].call("ping")  # what was sent before has arrived
-            await self._check_sockets()
+            await receivers.end()
+            periods = {place: await self._periods_by_seq(place) for place in self._chats}
+            self._check_sockets(periods)
+            receivers.check(self._model, periods, self.done)
 
     # -- set-up
 
@@ -166,11 +151,10 @@ class Isolation:
             tenant, "backend", "POST", "/api/chats", json={"id": name, "members": members}, service=True
         )
         assert answer.status_code == 201, answer.text
-        settings = {"answers": "mention", "systemPrompt": self._mark((tenant, name))}
+        self._model.create(place, *members)
+        settings = {"answers": "mention", "systemPrompt": self._model.mark(place, "backend")}
         answer = await self._request(tenant, "backend", "PUT", f"/api/chats/{name}/ai", json=settings, service=True)
         assert answer.status_code == 200, answer.text
-        for user in members:
-            self._chats[place].periods[user].append([0, _NEVER])
 
     async def _connect(self, stack: AsyncExitStack) -> None:
         for tenant, users in self._users.items():
@@ -180,6 +164,7 @@ class Isolation:
                 assert (await client.call("join-user", user))["ok"]
                 for (of, name), chat in self._chats.items():
                     if of == tenant and chat.has(user):
+                        self._joins[tenant, user].append(name)
                         assert (await client.join(name))["ok"]
 
     def _token(self, tenant: int, user: str, *, service: bool = False) -> str:
@@ -190,9 +175,17 @@ class Isolation:
         return self._tokens[key]
 
     async def _request(
-        self, tenant: int, user: str, method: str, path: str, *, service: bool = False, **options: Any
+        self,
+        tenant: int,
+        user: str,
+        method: str,
+        path: str,
+        *,
+        service: bool = False,
+        checked: bool = True,
+        **options: Any,
     ) -> httpx.Response:
-        """Send a request, and check its response."""
+        """Send a request, and check its response, unless the caller does."""
         headers = {
             "Authorization": f"Bearer {self._token(tenant, user, service=service)}",
             **options.pop("headers", {}),
@@ -200,21 +193,20 @@ class Isolation:
         answer = await self._http.request(method, path, headers=headers, **options)
         if answer.status_code >= 500:
             raise AssertionError(f"{method} {path}: {answer.status_code} {answer.text}")
-        for place, _ in self._marks(answer.text):
-            # An export has the user's own messages, also of chats that it has left.
-            visible = service or self._chats[place].has(user) or path.endswith(f"/users/{user}/export")
-            if place[0] != tenant or not visible:
-                raise Leak(f"{method} {path}: {user} of {tenant} got {answer.text}")
-        if "\\u001f" in answer.text:
-            raise Leak(f"{method} {path}: a qualified id in {answer.text}")
+        said = f"{method} {path}: {user}"
+        if path.startswith("/api/users/") and path.endswith("/export") and answer.is_success:
+            owner = path.split("/")[3]
+            if not service and owner != user:
+                raise Leak(f"{said} of {tenant} exported the data of {owner}")
+            self._model.check_export(answer.text, tenant, owner, said)
+        elif checked:
+            self._model.check_response(answer.text, tenant, None if service else user, said)
         return answer
 
-    def _marks(self, text: str) -> Iterator[tuple[Place, int]]:
-        for tenant, chat, number in _MARKER.findall(text):
-            yield (int(tenant), chat), int(number)
-
-    def _mark(self, place: Place) -> str:
-        return f"mk{place[0]}x{place[1]}x{next(self._numbers)}x"
+    async def _send_as(
+        self, tenant: int, user: str | None, method: str, path: str, body: dict[str, object]
+    ) -> httpx.Response:
+        return await self._request(tenant, user or "backend", method, path, service=user is None, json=body)
 
     # -- operations
 
@@ -238,12 +230,14 @@ class Isolation:
 
     async def _send(self) -> None:
         (tenant, name), chat, user, member = self._pick()
-        content = self._mark((tenant, name)) + self._chance.choice(["", " @ai", " what is new?"])
+        content = self._model.mark((tenant, name), user) + self._chance.choice(["", " @ai", " what is new?"])
         body = {"chatId": name, "role": "USER", "content": content}
         if chat.messages and self._chance.random() < 0.3:
-            body["replyTo"] = self._chance.choice(chat.messages)[0]
+            body["replyTo"] = self._message((tenant, name))
         answer = await self._request(tenant, user, "POST", "/api/chat/messages", json=body)
         if self._count("send", answer, member=member):
+            if "replyTo" in body and body["replyTo"] not in {message for message, _ in chat.messages}:
+                raise Leak(f"{user} of {(tenant, name)} replied to a message of another chat: {answer.text}")
             chat.messages.append((answer.json()["id"], user))
 
     def _message(self, place: Place, author: str | None = None) -> str:
@@ -256,7 +250,7 @@ class Isolation:
     async def _edit(self) -> None:
         (tenant, name), chat, user, member = self._pick()
         path = f"/api/chats/{name}/messages/{self._message((tenant, name), user)}"
-        body = {"content": self._mark((tenant, name))}
+        body = {"content": self._model.mark((tenant, name), user)}
         answer = await self._request(tenant, user, "PUT", path, json=body)
         if self._count("edit", answer, member=member):
             chat.messages.append((answer.json()["id"], user))
@@ -279,24 +273,22 @@ class Isolation:
         self._count("pin", await self._request(tenant, user, method, path), member=member)
 
     async def _add(self) -> None:
-        (tenant, name), chat, user, member = self._pick()
+        (tenant, name), _, user, member = self._pick()
         other = self._chance.choice(self._users[tenant])
         service = self._chance.random() < 0.5
         caller = "backend" if service else user
         path = f"/api/chats/{name}/members/{other}"
         answer = await self._request(tenant, caller, "PUT", path, service=service)
-        if self._count("add", answer, member=member or service) and not chat.has(other):
-            if other in chat.banned:
-                raise Leak(f"{other} is banned and was added: {answer.request.url}")
-            chat.periods[other].append([next(self._numbers), _NEVER])
+        if self._count("add", answer, member=member or service):
+            self._model.join((tenant, name), other)
 
     async def _remove(self) -> None:
         (tenant, name), chat, user, member = self._pick()
         other = self._chance.choice([user, *chat.members])
         path = f"/api/chats/{name}/members/{other}"
         answer = await self._request(tenant, user, "DELETE", path)
-        if self._count("remove", answer, member=member) and chat.has(other):
-            chat.periods[other][-1][1] = next(self._numbers)
+        if self._count("remove", answer, member=member):
+            self._model.leave((tenant, name), other)
 
     async def _change_member(self) -> None:
         """Change a role, or mute: which of both may do it is the subject of other tests."""
@@ -333,8 +325,7 @@ class Isolation:
             chat.banned.discard(other)
             return
         chat.banned.add(other)
-        if chat.has(other):
-            chat.periods[other][-1][1] = next(self._numbers)
+        self._model.leave((tenant, name), other)
 
     async def _mark_read(self) -> None:
         (tenant, name), _, user, member = self._pick()
@@ -346,7 +337,8 @@ class Isolation:
     async def _search(self) -> None:
         """Search for the texts of any chat of any tenant: markers of others are found by `_request`."""
         (tenant, name), _, user, member = self._pick()
-        query = {"q": f"mk{self._chance.randrange(len(TENANTS))}x{name}x", "limit": 100}
+        searched = self._model.prefix(self._chance.randrange(len(TENANTS)), (tenant, name))
+        query: dict[str, str | int] = {"q": searched, "limit": 100}
         if within := self._chance.random() < 0.5:
             query["chatId"] = name
         answer = await self._request(tenant, user, "GET", "/api/search", params=query)
@@ -356,14 +348,15 @@ class Isolation:
 
     async def _upload(self) -> None:
         (tenant, name), chat, user, member = self._pick()
-        mark = self._mark((tenant, name))
+        mark = self._model.mark((tenant, name), user)
+        picture = self._chance.random() < 0.5
         answer = await self._request(
             tenant,
             user,
             "POST",
             f"/api/chats/{name}/files",
-            params={"name": f"{mark}.txt"},
-            content=mark.encode(),
+            params={"name": f"{mark}.{'png' if picture else 'txt'}"},
+            content=_picture(mark) if picture else mark.encode(),
             headers={"Content-Type": "application/octet-stream"},
         )
         if not self._count("upload", answer, member=member):
@@ -400,15 +393,95 @@ class Isolation:
             ended = [link for link in self._links if not self._chats[link[0]].has(link[1])]
             place, user, url = self._chance.choice(ended if ended and self._chance.random() < 0.5 else self._links)
             answer = await self._http.get(url + self._chance.choice(["", "&thumbnail=true"]))
-            if answer.status_code < 300 and [of for of, _ in self._marks(answer.text)] != [place]:
+            small = answer.headers.get("content-type") == "image/webp"
+            if answer.is_success and not small and [mark.place for mark in self._model.marks(answer.text)] != [place]:
                 raise Leak(f"{url} of {place} leads to {answer.text}")
-            self._count("download", answer, member=self._chats[place].has(user))
+            self._count("thumbnail" if small else "download", answer, member=self._chats[place].has(user))
+
+    async def _forge(self) -> None:
+        """Use a link as another user, or for another file."""
+        if self._links:
+            place, user, url = self._chance.choice(self._links)
+            other = self._chance.choice([one for one in self._users[place[0]] if one != user])
+            file_id = self._chance.choice(self._files)[1]
+            forged = self._chance.choice(
+                [url.replace(f"user={user}&", f"user={other}&"), re.sub("files/[^?]*", f"files/{file_id}", url)]
+            )
+            if forged != url:
+                self._count("forged link", await self._http.get(forged), member=False)
+
+    async def _rename(self) -> None:
+        (tenant, name), _, user, member = self._pick()
+        title = self._model.mark((tenant, name), user)
+        answer = await self._request(tenant, user, "PUT", f"/api/chats/{name}/title", json={"title": title})
+        self._count("rename", answer, member=member)
+
+    async def _open_direct(self) -> None:
+        tenant = self._chance.randrange(len(TENANTS))
+        # The other user may be one of another tenant: then it is one of this tenant with the same id.
+        user, other = self._chance.choice(self._users[tenant]), self._chance.choice(self._users[tenant])
+        answer = await self._request(tenant, user, "POST", "/api/chats/direct", json={"userId": other}, checked=False)
+        if self._count("direct", answer, member=True):
+            place = (tenant, answer.json()["id"])
+            if place not in self._chats:
+                self._model.create(place, user, other, fixed=True)
+            self._model.check_response(answer.text, tenant, user, "direct")
+            if set(self._chats[place].members) != {user, other}:
+                raise Leak(f"{user} and {other} of {tenant} got {answer.text}")
+
+    async def _invite(self) -> None:
+        (tenant, name), _, user, member = self._pick()
+        answer = await self._request(tenant, user, "POST", f"/api/chats/{name}/invites", json={})
+        if self._count("invite", answer, member=member):
+            self._invites.append(((tenant, name), answer.json()["token"]))
+
+    async def _use_invite(self) -> None:
+        """Preview a link, or join through it, as a user of any tenant."""
+        if not self._invites:
+            return
+        place, token = self._chance.choice(self._invites)
+        tenant = place[0] if self._chance.random() < 0.8 else self._chance.randrange(len(TENANTS))
+        banned = sorted(self._chats[place].banned & {*self._users[tenant]})
+        user = self._chance.choice(banned if banned and self._chance.random() < 0.3 else self._users[tenant])
+        method = self._chance.choice(["GET", "GET", "POST"])
+        answer = await self._request(tenant, user, method, f"/api/invites/{token}", checked=False)
+        # A link shows title and size of its chat: to users of its tenant that are not banned.
+        may = tenant == place[0] and user not in self._chats[place].banned
+        if self._count("preview" if method == "GET" else "accept", answer, member=may) and method == "POST":
+            self._model.join(place, user)
+        if {mark.place for mark in self._model.marks(answer.text)} - ({place} if may else set()):
+            raise Leak(f"{method} invite of {place}: {user} of {tenant} got {answer.text}")
+
+    async def _report(self) -> None:
+        (tenant, name), _, user, member = self._pick()
+        path = f"/api/chats/{name}/messages/{self._message((tenant, name))}/report"
+        body = {"reason": "spam", "note": self._model.mark((tenant, name), user)}
+        self._count("report", await self._request(tenant, user, "PUT", path, json=body), member=member)
+
+    async def _export(self) -> None:
+        tenant = self._chance.randrange(len(TENANTS))
+        user, owner = (self._chance.choice(self._users[tenant]) for _ in range(2))
+        if self._chance.random() < 0.7:
+            owner = user
+        answer = await self._request(tenant, user, "GET", f"/api/users/{owner}/export")
+        self._count("export", answer, member=user == owner)
+
+    async def _delete_chat(self) -> None:
+        """Delete one of many chats."""
+        place, chat, user, member = self._pick()
+        alive = sum(not one.deleted for of, one in self._chats.items() if of[0] == place[0])
+        if alive > 20:
+            answer = await self._request(place[0], user, "DELETE", f"/api/chats/{place[1]}")
+            if self._count("delete chat", answer, member=member and not chat.deleted):
+                self._model.delete(place)
 
     async def _on_socket(self, event: str, payload: dict[str, Any] | None = None) -> None:
         (tenant, user), client = self._chance.choice(list(self._sockets.items()))
         names = [name for of, name in self._chats if of == tenant]
         own = [name for name in names if self._chats[tenant, name].has(user)]
         name = self._chance.choice(own if own and self._chance.random() < 0.6 else names)
+        if event == "join-chat":
+            self._joins[tenant, user].append(name)
         ack = await client.call(event, {"chatId": name, **(payload or {})})
         if ack.get("ok") and event == "join-chat" and not self._chats[tenant, name].has(user):
             raise Leak(f"{user} of {tenant} follows {name}: {ack}")
@@ -441,7 +514,7 @@ class Isolation:
             if parameter["in"] == "query" and parameter.get("required"):
                 kind = parameter["schema"].get("type")
                 query[parameter["name"]] = {"integer": 1, "array": [self._message(place)]}.get(
-                    kind, f"mk{self._chance.randrange(len(TENANTS))}"
+                    kind, self._model.prefix(self._chance.randrange(len(TENANTS)), place)
                 )
         service = self._chance.random() < 0.2
         answer = await self._request(
@@ -461,30 +534,54 @@ class Isolation:
 
     # -- sockets
 
-    async def _check_sockets(self) -> None:
-        periods = {place: await self._periods_by_seq(place) for place in self._chats}
+    def _check_sockets(self, periods: Mapping[Place, Mapping[str, list[list[int]]]]) -> None:
         for (tenant, user), client in self._sockets.items():
+            # The acks of a socket arrive in the order of its joins.
+            joins, removed = iter(self._joins[tenant, user]), dict[str, int]()
             for event, data in client.received:
-                if event.startswith("ack:") or not isinstance(data, dict) or "chatId" not in data:
-                    continue
-                place = (tenant, data["chatId"])
-                chat, seen = self._chats.get(place), f"{user} of {tenant} received {event} {data}"
-                if chat is None:
-                    raise Leak(seen)
-                for other, number in self._marks(str(data)):
-                    if other != place or not chat.may_see(user, number):
-                        raise Leak(seen)
-                if "seq" in data and all(end < data["seq"] for _, end in periods[place].get(user, ())):
-                    raise Leak(seen)
-                people = {data.get("userId"), *data.get("online", ()), *data.get("offline", ())} - {None}
-                if not people <= {*self._users[tenant]} or not chat.periods.get(user):
-                    raise Leak(seen)
-                self.done[f"received {event}"] += 1
+                if event == "ack:join-chat":
+                    joined = next(joins)
+                    if data.get("ok"):
+                        removed.pop(joined, None)
+                elif not event.startswith("ack:") and isinstance(data, dict) and "chatId" in data:
+                    place = (tenant, data["chatId"])
+                    of_user = periods.get(place, {}).get(user, ())
+                    if self._is_leaked(place, user, data, of_user, removed.get(place[1])):
+                        raise Leak(f"{user} of {tenant} received {event} {data}")
+                    if event == "member-removed" and data["userId"] == user:
+                        removed[place[1]] = data["seq"]
+                        self.done["received own removal"] += 1
+                    self.done[f"received {event}"] += 1
+
+    def _is_leaked(
+        self, place: Place, user: str, data: dict[str, Any], periods: Sequence[list[int]], removed_at: int | None
+    ) -> bool:
+        """Whether an event shows what its receiver must not see.
+
+        Args:
+            place: The chat of the event.
+            user: The receiver.
+            data: The event.
+            periods: Its memberships by the seqs of the events of their begin and end.
+            removed_at: The seq of its removal, unless it has joined the chat since; None: not removed.
+        """
+        chat = self._chats.get(place)
+        if chat is None or not chat.periods.get(user):
+            return True
+        seq, people = data.get("seq"), {data.get("userId"), *data.get("online", ()), *data.get("offline", ())}
+        # `chat-activity` follows no room: it may tell of the removal, and of a membership after it.
+        again = seq is not None and any((removed_at or 0) < begin <= seq for begin, _ in periods)
+        return (
+            any(one.place != place or not chat.may_see(user, one.number) for one in self._model.marks(str(data)))
+            or (removed_at is not None and not again and (seq is None or seq > removed_at))
+            or (seq is not None and not chat.deleted and all(end < seq for _, end in periods))
+            or not people - {None} <= {*self._users[place[0]]}
+        )
 
     async def _periods_by_seq(self, place: Place) -> dict[str, list[list[int]]]:
         """The memberships by the log of a chat, the events of their begin and end included."""
         found: dict[str, list[list[int]]] = defaultdict(list)
-        after, more = 0, True
+        after, more = 0, not self._chats[place].deleted
         while more:
             path = f"/api/chats/{place[1]}/events"
             answer = await self._request(
@@ -495,9 +592,17 @@ class Isolation:
             for item in page["events"]:
                 after = item["seq"]
                 if item["type"] == "member-added":
-                    found[item["data"]["userId"]].append([after, _NEVER])
+                    found[item["data"]["userId"]].append([after, NEVER])
                 elif item["type"] == "member-removed":
                     found[item["data"]["userId"]][-1][1] = after
-        members = {user for user, periods in found.items() if periods[-1][1] == _NEVER}
+        members = {user for user, periods in found.items() if periods[-1][1] == NEVER}
         assert members == set(self._chats[place].members)
         return found
+
+
+def _picture(mark: str) -> bytes:
+    """A picture that has a thumbnail; the marker is in its metadata."""
+    file, info = io.BytesIO(), PngImagePlugin.PngInfo()
+    info.add_text("mark", mark)
+    Image.new("RGB", (8, 8), "red").save(file, "png", pnginfo=info)
+    return file.getvalue()

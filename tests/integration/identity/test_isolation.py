@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.isolation import ENV, Isolation
 from support.processes import Roomcast
 
 
+@pytest.mark.timeout(120)
 async def test_random_use_shows_nothing_to_others_than_members(tmp_path: Path) -> None:
     with Roomcast.up(tmp_path / "data", env=ENV) as server:
         run = Isolation(server.api_url, [server.gateway_url], 14, users=5, chats=2, sockets=3)
@@ -24,6 +27,18 @@ async def test_random_use_shows_nothing_to_others_than_members(tmp_path: Path) -
         "search with hits",
         "download done",
         "download refused",
+        "thumbnail done",
+        "forged link refused",
+        "preview done",
+        "accept done",
+        "direct done",
+        "export done",
+        "export refused",
+        "report done",
+        "rename done",
+        "received own removal",
+        "received push",
+        "received webhook",
     ):
         assert run.done[name], (name, run.done)
     assert sum(count for name, count in run.done.items() if name.endswith(" refused")) > 50, run.done
