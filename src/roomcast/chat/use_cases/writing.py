@@ -330,7 +330,7 @@ class ChatWriter:
             if key is not None:
                 self._remember_uncertain(key)
             raise
-        if new.user_id is not None and new.role == "USER":
+        if new.user_id is not None and new.role == "USER" and self._options.default_responder == DEMO:
             self._authors.add(new.chat_id, new.user_id)
         if committed.created and self._limiter is not None and new.member is not None:
             # After the commit: only members may use up the allowance of a chat.

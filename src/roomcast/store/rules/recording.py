@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Final
@@ -288,6 +289,7 @@ def encode_parts(parts: tuple[Mapping[str, Any], ...] | None) -> str | None:
     return json.dumps(parts, ensure_ascii=False, separators=(",", ":")) if parts else None
 
 
+@lru_cache(1_024)
 def chat_term(chat_id: str) -> str:
     """The term of all messages of a chat; a hash, since the index knows letters and digits only."""
     return f"#{blake2b(chat_id.encode(), digest_size=8).hexdigest()}"

@@ -49,9 +49,11 @@ def _has_seen(work: Work, command: MarkRead) -> bool:
 
 def _mentioned(chat_id: str, content: str) -> list[list[str]]:
     """The possible ids of each mention. Texts have local ids."""
+    if not (found := mentioned(content)):
+        return []
     tenant = tenant_of(chat_id)
     most = MAX_QUALIFIED_CHARS - (len(tenant) + 1 if tenant else 0)
-    return [[qualify(tenant, user_id) for user_id in ids if len(user_id) <= most] for ids in mentioned(content)]
+    return [[qualify(tenant, user_id) for user_id in ids if len(user_id) <= most] for ids in found]
 
 
 def needs_mentions(needs: Needs, new: NewMessage) -> None:
