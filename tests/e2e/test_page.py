@@ -58,7 +58,7 @@ async def test_presence_and_typing_appear_and_disappear(browser: Browser, tmp_pa
                 for tab in (ada, mei):
                     await expect(tab.by("presence")).to_have_attribute("data-online", "2", timeout=LIMIT_MS)
                 await ada.by("presence").click()
-                await expect(ada.by("presence-list")).to_contain_text("小美")
+                await expect(ada.by("presence-panel")).to_contain_text("小美")
                 await ada.page.keyboard.press("Escape")
                 await mei.by("composer").press_sequentially("你")
                 await expect(ada.by("typing")).to_contain_text("小美 is typing…", timeout=LIMIT_MS)

@@ -102,12 +102,12 @@ async def test_a_message_shows_who_has_read_it_as_it_is_read(browser: Browser, t
                     await expect(cid.by("read-by").last).to_have_attribute("title", "Ann 已讀", timeout=LIMIT_MS)
                     await expect(ann.by("read-by").last).to_have_attribute("title", "Read by Cid", timeout=LIMIT_MS)
                     await cid.by("read-by").last.tap()
-                    await expect(cid.by("read-by-list").last).to_be_visible()
-                    await expect(cid.by("read-by-list").last).to_contain_text("Ann")
+                    await expect(cid.by("read-by-panel").last).to_be_visible()
+                    await expect(cid.by("read-by-panel").last).to_contain_text("Ann")
             button = ann.by("read-by").first
             await button.focus()
             await button.press("Enter")
-            await expect(ann.by("read-by-list").first).to_be_visible()
+            await expect(ann.by("read-by-panel").first).to_be_visible()
             await ann.page.reload()
             await expect(ann.by("read-by").last).to_have_attribute("title", "Read by Cid", timeout=LIMIT_MS)
 

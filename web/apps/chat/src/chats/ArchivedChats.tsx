@@ -1,9 +1,10 @@
 /** The archived chats, read when the section is opened. */
-import type { ChatSummary, RoomcastError } from '@roomcast/react';
+import type { ChatSummary } from '@roomcast/react';
 import { useState } from 'react';
 
-import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
+import { Failure } from '../ui/Failure.tsx';
+import { useLoaded } from '../ui/requests.ts';
 import { ChatItem } from './ChatItem.tsx';
 import { titleOf } from './titles.ts';
 
@@ -15,17 +16,12 @@ interface Props {
 }
 
 export function ArchivedChats({ read, activeId, me, onOpen }: Props) {
-  const { chats: words, errors } = useStrings();
-  const [chats, setChats] = useState<readonly ChatSummary[] | null>(null);
-  const [failure, setFailure] = useState<RoomcastError | null>(null);
-
-  function load(open: boolean): void {
-    setFailure(null);
-    if (open) read().then(setChats, setFailure);
-  }
+  const { chats: words } = useStrings();
+  const [open, setOpen] = useState(false);
+  const { value: chats, error } = useLoaded(read, open ? 'open' : null);
 
   return (
-    <details className="archived" onToggle={(event) => load(event.currentTarget.open)}>
+    <details className="archived" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary data-testid="archived">{words.archived}</summary>
       <ul data-testid="archived-list" aria-label={words.archived}>
         {chats?.map((chat) => (
@@ -43,7 +39,7 @@ export function ArchivedChats({ read, activeId, me, onOpen }: Props) {
         ))}
       </ul>
       {chats?.length === 0 && <p className="archived__none">{words.noArchived}</p>}
-      {failure !== null && <p role="alert">{describeError(failure, errors)}</p>}
+      <Failure error={error} />
     </details>
   );
 }

@@ -8,6 +8,8 @@ import { useBlocked } from '../members/useBlocked.ts';
 import { useRights } from '../members/useRights.ts';
 import { BASE_PATH } from '../routing/base.ts';
 import { Notice } from '../shell/Notice.tsx';
+import { Failure } from '../ui/Failure.tsx';
+import { useAttempt } from '../ui/requests.ts';
 import { usePageVisible } from '../ui/usePageVisible.ts';
 import { type ChatActions, ChatActionsContext, LoadedMessages } from './actions.ts';
 import { Composer } from './composer/Composer.tsx';
@@ -62,7 +64,7 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
   const rights = useRights(chatId, me);
   const [scroller, anchor] = useScrollAnchor(listed, me);
   const [unreachable, showPlace] = useShownMessage(chat.status === 'ready', chat.messages, chat.loadTo);
-  const [failure, setFailure] = useState<unknown>(null);
+  const [failure, attempt] = useAttempt();
   const [replied, setReplied] = useState<ChatEntry | null>(null);
   const { moderates } = rights;
   const writes = blocked === null && !archived;
@@ -70,16 +72,6 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
   const { retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage, fileUrl } = chat;
   const uploads = useUploads(chat.uploadFile, chat.removeFile);
   const actions = useMemo((): ChatActions => {
-    const attempt = (action: Promise<unknown>): Promise<boolean> => {
-      setFailure(null);
-      return action.then(
-        () => true,
-        (error: unknown) => {
-          setFailure(error);
-          return false;
-        },
-      );
-    };
     return {
       retry,
       discard,
@@ -107,23 +99,21 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
         scrollToEnd();
       },
       show: async (message) => {
-        setFailure(null);
-        try {
-          const place = (typeof message === 'string' ? (await versions(message))[0] : message)?.place ?? null;
-          if (place !== null) {
-            setThread(null);
-            showPlace(place);
-          }
-          return place;
-        } catch (error) {
-          setFailure(error);
-          return null;
-        }
+        let place: number | null = null;
+        const find = async (): Promise<void> => {
+          place = (typeof message === 'string' ? (await versions(message))[0] : message)?.place ?? null;
+          if (place === null) return;
+          setThread(null);
+          showPlace(place);
+        };
+        await attempt(find());
+        return place;
       },
       writes,
       deletes: (mine) => !archived && (mine || moderates),
     };
   }, [
+    attempt,
     me,
     retry,
     discard,
@@ -153,9 +143,8 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
   }, [root, showPlace]);
 
   function send(content: string, files: readonly Attachment[]): void {
-    setFailure(null);
-    // The promise is ignored: the message itself shows the outcome.
-    void chat.sendMessage(content, replied?.id ?? thread, files);
+    // The message itself shows the outcome; the failure of an earlier action goes.
+    void attempt(chat.sendMessage(content, replied?.id ?? thread, files));
     setReplied(null);
     scrollToEnd();
   }
@@ -217,11 +206,7 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
               {search.unreachable}
             </p>
           )}
-          {failure !== null && (
-            <p className="failure" role="alert">
-              {describeError(failure, errors)}
-            </p>
-          )}
+          <Failure error={failure} className="failure" />
           {blocked !== null ? (
             <div className="composer">
               <p id="composer" className="composer__blocked" role="status" tabIndex={-1} data-testid="blocked">

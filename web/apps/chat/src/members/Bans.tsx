@@ -1,50 +1,32 @@
 /** The users that may not become members, for moderators. Read again when the number of members changes. */
-import { type contract, useRoomcastClient } from '@roomcast/react';
-import { useEffect, useState } from 'react';
+import { useRoomcastClient } from '@roomcast/react';
 
 import { useStrings } from '../i18n/language.ts';
+import { Failure } from '../ui/Failure.tsx';
+import { type Attempt, useLoaded } from '../ui/requests.ts';
 
 interface Props {
   readonly chatId: string;
-  readonly attempt: (action: Promise<unknown>) => void;
+  readonly attempt: Attempt;
 }
 
 export function Bans({ chatId, attempt }: Props) {
   const { members: words } = useStrings();
   const { api } = useRoomcastClient();
-  const [bans, setBans] = useState<readonly contract.Ban[]>([]);
-  useEffect(() => {
-    let current = true;
-    // A failure leaves the list empty; it is read again when it is opened.
-    api.listBans(chatId).then(
-      (list) => {
-        if (current) setBans(list.bans);
-      },
-      () => undefined,
-    );
-    return () => {
-      current = false;
-    };
-  }, [api, chatId]);
-  if (bans.length === 0) return null;
+  const { value, error, reload } = useLoaded(() => api.listBans(chatId));
+  if (value === null || value.bans.length === 0) return <Failure error={error} />;
   return (
     <section className="members__section">
-      <h3 className="presence-list__title">{words.bans}</h3>
+      <h3 className="panel__title">{words.bans}</h3>
       <ul>
-        {bans.map(({ userId }) => (
+        {value.bans.map(({ userId }) => (
           <li key={userId} className="members__entry" data-testid="banned">
-            <bdi className="presence-list__name">{userId}</bdi>
+            <bdi className="person__name">{userId}</bdi>
             <button
               type="button"
               className="link"
               data-testid="unban"
-              onClick={() =>
-                attempt(
-                  api
-                    .endBan(chatId, userId)
-                    .then(() => setBans((before) => before.filter((other) => other.userId !== userId))),
-                )
-              }
+              onClick={() => void attempt(api.endBan(chatId, userId).then(reload))}
             >
               {words.unban}
             </button>

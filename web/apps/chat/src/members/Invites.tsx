@@ -1,9 +1,11 @@
 /** Creates invite links, and lists those that are valid. The link itself is shown once: the server stores no token. */
 import { type contract, useRoomcastClient } from '@roomcast/react';
-import { type SubmitEvent, useEffect, useState } from 'react';
+import { type SubmitEvent, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
 import { invitePath } from '../routing/route.ts';
+import { Failure } from '../ui/Failure.tsx';
+import { type Attempt, useLoaded } from '../ui/requests.ts';
 import { useCopy } from '../ui/useCopy.ts';
 import { ROLES } from './roles.ts';
 
@@ -12,44 +14,30 @@ const WEEK_S = 604_800;
 interface Props {
   readonly chatId: string;
   readonly role: contract.MemberRole;
-  readonly attempt: (action: Promise<unknown>) => void;
+  readonly attempt: Attempt;
 }
 
 export function Invites({ chatId, role, attempt }: Props) {
   const { members: words } = useStrings();
   const { api } = useRoomcastClient();
-  const [invites, setInvites] = useState<readonly contract.Invite[]>([]);
+  const { value, error, reload } = useLoaded(() => api.listInvites(chatId));
   const [url, setUrl] = useState('');
   const [copied, copy] = useCopy(url);
-  const [version, setVersion] = useState(0);
-  useEffect(() => {
-    let current = true;
-    // A failure leaves the list as it is; the next change reads it again.
-    api.listInvites(chatId).then(
-      (list) => {
-        if (current) setInvites(list.invites);
-      },
-      () => undefined,
-    );
-    return () => {
-      current = false;
-    };
-  }, [api, chatId, version]);
 
   function create(event: SubmitEvent<HTMLFormElement>): void {
     event.preventDefault();
     const given = new FormData(event.currentTarget).get('role') as contract.MemberRole;
-    attempt(
+    void attempt(
       api.createInvite(chatId, { role: given, expiresIn: WEEK_S }).then(({ token }) => {
         setUrl(new URL(invitePath(token), window.location.origin).href);
-        setVersion((before) => before + 1);
+        reload();
       }),
     );
   }
 
   return (
     <section className="members__section">
-      <h3 className="presence-list__title">{words.invites}</h3>
+      <h3 className="panel__title">{words.invites}</h3>
       <form className="members__form" onSubmit={create}>
         <select className="field__input" name="role" aria-label={words.inviteRole} defaultValue="member">
           {ROLES.filter((value) => value !== 'owner' && (role === 'owner' || value !== 'moderator')).map((value) => (
@@ -80,22 +68,21 @@ export function Invites({ chatId, role, attempt }: Props) {
         </p>
       )}
       <ul>
-        {invites.map((invite) => (
+        {value?.invites.map((invite) => (
           <li key={invite.id} className="members__entry" data-testid="invite">
             <span>{words.uses(words.roles[invite.role], invite.uses)}</span>
             <button
               type="button"
               className="link"
               data-testid="invite-revoke"
-              onClick={() =>
-                attempt(api.revokeInvite(chatId, invite.id).then(() => setVersion((before) => before + 1)))
-              }
+              onClick={() => void attempt(api.revokeInvite(chatId, invite.id).then(reload))}
             >
               {words.revoke}
             </button>
           </li>
         ))}
       </ul>
+      <Failure error={error} />
     </section>
   );
 }

@@ -1,11 +1,12 @@
 /** The screen of an invite link: what it leads to, and a button that joins. */
-import { type contract, type RoomcastError, useRoomcastClient } from '@roomcast/react';
-import { useEffect, useState } from 'react';
+import { useRoomcastClient } from '@roomcast/react';
+import { useEffect } from 'react';
 
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
 import { redirectToChat } from '../routing/route.ts';
 import { Notice } from '../shell/Notice.tsx';
+import { useAttempt, useLoaded } from '../ui/requests.ts';
 
 interface Props {
   readonly token: string;
@@ -16,36 +17,26 @@ interface Props {
 export function Join({ token, onJoin }: Props) {
   const { members: words, chats, errors } = useStrings();
   const { api } = useRoomcastClient();
-  const [preview, setPreview] = useState<contract.InvitePreview | null>(null);
-  const [failure, setFailure] = useState<RoomcastError | null>(null);
+  const { value: preview, error } = useLoaded(() => api.previewInvite(token));
+  const [failure, attempt] = useAttempt();
+  const joined = preview?.chatId ?? null;
   useEffect(() => {
-    let current = true;
-    api.previewInvite(token).then(
-      (found) => {
-        if (!current) return;
-        if (found.chatId === null) setPreview(found);
-        else redirectToChat(found.chatId);
-      },
-      (error: unknown) => {
-        if (current) setFailure(error as RoomcastError);
-      },
-    );
-    return () => {
-      current = false;
-    };
-  }, [api, token]);
+    if (joined !== null) redirectToChat(joined);
+  }, [joined]);
 
   function join(): void {
-    setFailure(null);
-    api.acceptInvite(token).then((chat) => {
-      onJoin();
-      redirectToChat(chat.id);
-    }, setFailure);
+    void attempt(
+      api.acceptInvite(token).then((chat) => {
+        onJoin();
+        redirectToChat(chat.id);
+      }),
+    );
   }
 
-  if (failure !== null)
-    return <Notice icon="alert" role="alert" title={words.joinFailed} text={describeError(failure, errors)} />;
-  if (preview === null) return null;
+  const shown = failure ?? error;
+  if (shown !== null)
+    return <Notice icon="alert" role="alert" title={words.joinFailed} text={describeError(shown, errors)} />;
+  if (preview === null || joined !== null) return null;
   return (
     <Notice icon="link" title={preview.title ?? chats.untitled} text={words.joinText(preview.memberCount)}>
       <button type="button" className="button button--primary" data-testid="join" onClick={join}>

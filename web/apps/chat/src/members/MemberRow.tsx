@@ -4,6 +4,7 @@ import { useState } from 'react';
 
 import { useFormats, useStrings } from '../i18n/language.ts';
 import { Avatar } from '../ui/Avatar.tsx';
+import type { Attempt } from '../ui/requests.ts';
 import { managesMember, muteEnd, ROLES } from './roles.ts';
 
 const HOUR_S = 3_600;
@@ -15,7 +16,7 @@ interface Props {
   readonly role: contract.MemberRole;
   readonly isMe: boolean;
   readonly online: boolean;
-  readonly attempt: (action: Promise<unknown>) => void;
+  readonly attempt: Attempt;
 }
 
 export function MemberRow({ chatId, member, role, isMe, online, attempt }: Props) {
@@ -36,21 +37,21 @@ export function MemberRow({ chatId, member, role, isMe, online, attempt }: Props
         <Avatar name={userId} />
       </span>
       <span className="members__who">
-        <bdi className="presence-list__name">{userId}</bdi>
+        <bdi className="person__name">{userId}</bdi>
         <span className="members__status">{status.join(' · ')}</span>
       </span>
     </>
   );
   if (!manages && role !== 'owner')
     return (
-      <li className="presence-list__person" data-testid="member">
+      <li className="person" data-testid="member">
         {text}
       </li>
     );
   return (
     <li data-testid="member">
       <details>
-        <summary className="presence-list__person">{text}</summary>
+        <summary className="person">{text}</summary>
         <div className="members__actions">
           {role === 'owner' && (
             <select
@@ -59,7 +60,7 @@ export function MemberRow({ chatId, member, role, isMe, online, attempt }: Props
               aria-label={words.roleOf(userId)}
               value={member.role}
               onChange={(event) =>
-                attempt(api.updateMember(chatId, userId, { role: event.target.value as contract.MemberRole }))
+                void attempt(api.updateMember(chatId, userId, { role: event.target.value as contract.MemberRole }))
               }
             >
               {ROLES.map((value) => (
@@ -76,7 +77,9 @@ export function MemberRow({ chatId, member, role, isMe, online, attempt }: Props
                   type="button"
                   className="button button--outline"
                   data-testid="member-mute"
-                  onClick={() => attempt(api.updateMember(chatId, userId, { mutedFor: muted === null ? HOUR_S : 0 }))}
+                  onClick={() =>
+                    void attempt(api.updateMember(chatId, userId, { mutedFor: muted === null ? HOUR_S : 0 }))
+                  }
                 >
                   {muted === null ? words.mute : words.unmute}
                 </button>
@@ -86,7 +89,7 @@ export function MemberRow({ chatId, member, role, isMe, online, attempt }: Props
                 className="button button--outline"
                 data-testid="member-remove"
                 onClick={() => {
-                  if (window.confirm(words.removeQuestion(userId))) attempt(api.removeMember(chatId, userId));
+                  if (window.confirm(words.removeQuestion(userId))) void attempt(api.removeMember(chatId, userId));
                 }}
               >
                 {words.remove}
@@ -96,7 +99,7 @@ export function MemberRow({ chatId, member, role, isMe, online, attempt }: Props
                 className="button button--outline"
                 data-testid="member-ban"
                 onClick={() => {
-                  if (window.confirm(words.banQuestion(userId))) attempt(api.ban(chatId, userId));
+                  if (window.confirm(words.banQuestion(userId))) void attempt(api.ban(chatId, userId));
                 }}
               >
                 {words.ban}

@@ -1,55 +1,38 @@
 /** The messages that members have reported, for moderators. Read when the panel is opened. */
 import { type contract, useRoomcastClient } from '@roomcast/react';
-import { useEffect, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
+import { Failure } from '../ui/Failure.tsx';
+import { type Attempt, useLoaded } from '../ui/requests.ts';
 
 interface Props {
   readonly chatId: string;
-  readonly attempt: (action: Promise<unknown>) => void;
-}
-
-interface ReportedMessage {
-  readonly report: contract.Report;
-  readonly text: string;
+  readonly attempt: Attempt;
 }
 
 export function Reports({ chatId, attempt }: Props) {
   const { members: words, marks } = useStrings();
   const { api } = useRoomcastClient();
-  const [reported, setReported] = useState<readonly ReportedMessage[]>([]);
-  useEffect(() => {
-    let current = true;
-    const read = async (): Promise<void> => {
-      const { reports } = await api.listReports(chatId);
-      const found = await Promise.all(
-        reports.map(async (report) => {
-          const { versions } = await api.listVersions(chatId, report.messageId);
-          return { report, text: versions.at(-1)?.content ?? '' };
-        }),
-      );
-      if (current) setReported(found);
-    };
-    attempt(read());
-    return () => {
-      current = false;
-    };
-  }, [api, chatId, attempt]);
-  if (reported.length === 0) return null;
+  const { value, error, reload } = useLoaded(async () => {
+    const { reports } = await api.listReports(chatId);
+    return Promise.all(
+      reports.map(async (report) => {
+        const { versions } = await api.listVersions(chatId, report.messageId);
+        return { report, text: versions.at(-1)?.content ?? '' };
+      }),
+    );
+  });
+  if (value === null || value.length === 0) return <Failure error={error} />;
 
   function close(report: contract.Report, first: Promise<unknown> = Promise.resolve()): void {
-    attempt(
-      first
-        .then(() => api.closeReport(chatId, report))
-        .then(() => setReported((before) => before.filter((other) => other.report !== report))),
-    );
+    void attempt(first.then(() => api.closeReport(chatId, report)).then(reload));
   }
 
   return (
     <section className="members__section">
-      <h3 className="presence-list__title">{words.reports}</h3>
+      <h3 className="panel__title">{words.reports}</h3>
       <ul>
-        {reported.map(({ report, text }) => (
+        {value.map(({ report, text }) => (
           <li
             key={`${report.messageId} ${report.userId}`}
             className="members__entry members__report"

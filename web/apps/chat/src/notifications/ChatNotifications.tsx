@@ -1,9 +1,9 @@
 /** What notifies the user of one chat: a part of the menu of the chat. */
 import { type contract, useRoomcastClient } from '@roomcast/react';
-import { useEffect, useState } from 'react';
 
-import { describeError } from '../errors.ts';
 import { useFormats, useStrings } from '../i18n/language.ts';
+import { Failure } from '../ui/Failure.tsx';
+import { useAttempt, useLoaded } from '../ui/requests.ts';
 import { LevelField } from './LevelField.tsx';
 
 /** Seconds. */
@@ -17,32 +17,23 @@ interface Props {
 }
 
 export function ChatNotifications({ chatId, me, onChange }: Props) {
-  const { notifications: words, errors } = useStrings();
+  const { notifications: words } = useStrings();
   const formats = useFormats();
   const { api } = useRoomcastClient();
-  const [settings, setSettings] = useState<contract.ChatNotifications | null>(null);
-  const [failure, setFailure] = useState<unknown>(null);
-  useEffect(() => {
-    let current = true;
-    api.getNotifications(chatId, me).then(
-      (found) => current && setSettings(found),
-      (error: unknown) => current && setFailure(error),
-    );
-    return () => {
-      current = false;
-    };
-  }, [api, chatId, me]);
+  const { value: settings, error, set } = useLoaded(() => api.getNotifications(chatId, me));
+  const [failure, attempt] = useAttempt();
 
   function change(changed: contract.ChangeNotifications): void {
-    setFailure(null);
-    api.changeNotifications(chatId, changed, me).then((found) => {
-      setSettings(found);
-      onChange();
-    }, setFailure);
+    void attempt(
+      api.changeNotifications(chatId, changed, me).then((found) => {
+        set(found);
+        onChange();
+      }),
+    );
   }
 
   return (
-    <div className="ai-settings__form" role="group" aria-label={words.title}>
+    <div className="panel__form" role="group" aria-label={words.title}>
       {settings !== null && (
         <>
           <LevelField
@@ -82,11 +73,7 @@ export function ChatNotifications({ chatId, me, onChange }: Props) {
           )}
         </>
       )}
-      {failure !== null && (
-        <p className="field__error" role="alert">
-          {describeError(failure, errors)}
-        </p>
-      )}
+      <Failure error={failure ?? error} />
     </div>
   );
 }

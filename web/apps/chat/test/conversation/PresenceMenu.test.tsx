@@ -13,6 +13,9 @@ afterEach(cleanup);
 function show(online: string[], stale = false) {
   presence = { online, stale };
   render(<PresenceMenu chatId="lobby" me="me" />);
+  const panel = screen.queryByTestId('presence-panel');
+  // Its content is mounted when the browser opens it.
+  if (panel !== null) fireEvent(panel, Object.assign(new Event('beforetoggle'), { newState: 'open' }));
   return screen.queryByTestId('presence');
 }
 
@@ -32,7 +35,7 @@ test('the list shows all users, and marks the own one', () => {
   const button = show([...online, 'me']);
   expect(button?.querySelector('.visually-hidden')?.textContent).toBe('9 here: u0, u1, u2, u3, u4, and 4 more');
   expect(button?.querySelectorAll('.avatar')).toHaveLength(3);
-  const list = screen.getByTestId('presence-list');
+  const list = screen.getByTestId('presence-panel');
   expect(button?.getAttribute('popovertarget')).toBe(list.id);
   const people = within(list)
     .getAllByRole('listitem', { hidden: true })
@@ -43,14 +46,14 @@ test('the list shows all users, and marks the own one', () => {
 
 test('a long list is searched by a part of the name', () => {
   show([...Array.from({ length: 9 }, (_, index) => `user ${index}`), 'Zoe']);
-  fireEvent.change(screen.getByTestId('presence-search'), { target: { value: ' zo' } });
-  const people = within(screen.getByTestId('presence-list')).getAllByRole('listitem', { hidden: true });
+  fireEvent.change(screen.getByTestId('people-search'), { target: { value: ' zo' } });
+  const people = within(screen.getByTestId('presence-panel')).getAllByRole('listitem', { hidden: true });
   expect(people.map((person) => person.querySelector('bdi')?.textContent)).toEqual(['Zoe']);
 });
 
 test('a short list has no search field', () => {
   show(['ann', 'me']);
-  expect(screen.queryByTestId('presence-search')).toBeNull();
+  expect(screen.queryByTestId('people-search')).toBeNull();
 });
 
 test('stale presence is marked', () => {

@@ -1,26 +1,31 @@
 /** A button that opens the settings of the chat's AI: which messages are answered, the model and its instructions. */
-import { type contract, type RoomcastError, useRoomcastClient } from '@roomcast/react';
-import { type SubmitEvent, useRef, useState } from 'react';
+import { type contract, useRoomcastClient } from '@roomcast/react';
+import type { SubmitEvent } from 'react';
 
-import { describeError } from '../../errors.ts';
 import { useStrings } from '../../i18n/language.ts';
-import { HeaderPanel } from '../../ui/HeaderPanel.tsx';
+import { Failure } from '../../ui/Failure.tsx';
+import { Icon } from '../../ui/Icon.tsx';
+import { Panel } from '../../ui/Panel.tsx';
+import { useAttempt, useLoaded } from '../../ui/requests.ts';
 
 const ANSWERS = ['always', 'mention', 'never'] as const;
 const WHEN_ACTIVE = ['queue', 'latest', 'reject'] as const;
 
 export function AiSettings({ chatId }: { readonly chatId: string }) {
-  const { ai: words, errors } = useStrings();
-  const client = useRoomcastClient();
-  const panel = useRef<HTMLDivElement>(null);
-  const [settings, setSettings] = useState<contract.AiSettings | null>(null);
-  const [failure, setFailure] = useState<RoomcastError | null>(null);
+  const { ai: words } = useStrings();
+  return (
+    <Panel title={words.title} face={<Icon name="sparkle" />} testId="ai-settings" panelClass="panel--wide">
+      {(close) => <Settings chatId={chatId} onSaved={close} />}
+    </Panel>
+  );
+}
 
-  function load(open: boolean): void {
-    setFailure(null);
-    setSettings(null);
-    if (open) client.api.getChat(chatId).then(({ ai }) => setSettings(ai), setFailure);
-  }
+function Settings({ chatId, onSaved }: { readonly chatId: string; readonly onSaved: () => void }) {
+  const { ai: words } = useStrings();
+  const client = useRoomcastClient();
+  const { value, error } = useLoaded(() => client.api.getChat(chatId));
+  const settings = value?.ai ?? null;
+  const [failure, attempt] = useAttempt();
 
   function save(event: SubmitEvent<HTMLFormElement>): void {
     event.preventDefault();
@@ -33,24 +38,13 @@ export function AiSettings({ chatId }: { readonly chatId: string }) {
       model: text('model'),
       systemPrompt: text('systemPrompt'),
     } as contract.AiSettings;
-    setFailure(null);
-    client
-      .chat(chatId)
-      .setAi(changed)
-      .then(() => panel.current?.hidePopover(), setFailure);
+    void attempt(client.chat(chatId).setAi(changed)).then((saved) => saved && onSaved());
   }
 
   return (
-    <HeaderPanel
-      title={words.title}
-      icon="sparkle"
-      testId="ai-settings"
-      className="ai-settings"
-      panel={panel}
-      onToggle={load}
-    >
+    <>
       {settings !== null && (
-        <form className="ai-settings__form" onSubmit={save}>
+        <form className="panel__form" onSubmit={save}>
           <label className="field">
             <span className="field__label">{words.answers}</span>
             <select className="field__input" name="answers" defaultValue={settings.answers}>
@@ -95,11 +89,7 @@ export function AiSettings({ chatId }: { readonly chatId: string }) {
           </button>
         </form>
       )}
-      {failure !== null && (
-        <p className="field__error" role="alert">
-          {describeError(failure, errors)}
-        </p>
-      )}
-    </HeaderPanel>
+      <Failure error={failure ?? error} />
+    </>
   );
 }
