@@ -33,6 +33,14 @@ function withoutTitles(node) {
   );
 }
 
+/**
+ * @param {string} pattern - A regular expression.
+ * @returns {string} The same with escapes for the characters above U+FFFF, some of which are invisible.
+ */
+function escaped(pattern) {
+  return pattern.replace(/[\u{10000}-\u{10ffff}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+}
+
 // The root refers to every definition, so that each becomes an export.
 const definitions = /** @type {Record<string, unknown>} */ (withoutTitles(schema.$defs));
 const root = {
@@ -59,7 +67,7 @@ const rules = [
   `${BANNER}\n\n/** Maximum length in code points, and pattern of a valid text. */\nexport const rules = {\n`,
   ...Object.entries(texts).map(
     ([name, { maxLength, pattern }]) =>
-      `  ${name}: {\n    maxLength: ${maxLength},\n    pattern: /${pattern}/u,\n  },\n`,
+      `  ${name}: {\n    maxLength: ${maxLength},\n    pattern: /${escaped(pattern)}/u,\n  },\n`,
   ),
   '};\n',
 ].join('');

@@ -149,12 +149,14 @@ class RequestChecks:
         except UnicodeDecodeError:
             await problem_response(400, "the path is not percent-encoded UTF-8")(scope, receive, send)
             return
-        if scope["method"] not in _METHODS_WITH_BODY or _is_empty(headers):
+        if scope["method"] not in _METHODS_WITH_BODY:
             await self._app(scope, receive, send)
-        elif _UPLOAD.fullmatch(scope["path"].removeprefix(scope.get("root_path", ""))) and scope["method"] == "POST":
-            # Checked while it is received, by the use case.
+        elif _UPLOAD.fullmatch(scope["path"].removeprefix(scope.get("root_path", ""))):
+            # Checked while it is received, by the use case; an empty file, too, has a type.
             upload = _upload_refusal(headers) or self._app
             await upload(scope, _punctual(receive), send)
+        elif _is_empty(headers):
+            await self._app(scope, receive, send)
         elif (refusal := self._bodies.refusal(headers)) is not None:
             await refusal(scope, receive, send)
         else:

@@ -16,6 +16,7 @@ from roomcast.contract.events import LastMessage, MemberRole, Message, Role
 from roomcast.contract.model import Input, Output
 from roomcast.contract.text import (
     MAX_RETENTION_DAYS,
+    WHOLE,
     ChatId,
     ClientMsgId,
     CustomEventId,
@@ -36,6 +37,7 @@ from roomcast.contract.text import (
     SystemPrompt,
     Timestamp,
     UserId,
+    url_pattern,
 )
 
 MAX_MEMBERS_AT_CREATION = 256
@@ -103,7 +105,7 @@ class AiSettings(Input):
     responder: ResponderName | None = None
     model: ModelName | None = None
     system_prompt: SystemPrompt | None = None
-    token_budget: Annotated[int, Field(ge=256, le=10_000_000)] | None = None
+    token_budget: Annotated[int, Field(ge=256, le=10_000_000), WHOLE] | None = None
 
 
 class EditMessage(Input):
@@ -222,7 +224,7 @@ class ChangeRetention(Input):
         days: Messages are deleted so many days after they were sent; 0: never; null: as the deployment says.
     """
 
-    days: Annotated[int, Field(ge=0, le=MAX_RETENTION_DAYS)] | None
+    days: Annotated[int, Field(ge=0, le=MAX_RETENTION_DAYS), WHOLE] | None
 
 
 class ChatAi(Output):
@@ -381,7 +383,7 @@ class UpdateMember(Input):
     """
 
     role: Annotated[MemberRole, Field(strict=False)] | None = None
-    muted_for: Annotated[int, Field(ge=0, le=MAX_SECONDS)] | None = None
+    muted_for: Annotated[int, Field(ge=0, le=MAX_SECONDS), WHOLE] | None = None
 
 
 class CreateInvite(Input):
@@ -394,8 +396,8 @@ class CreateInvite(Input):
     """
 
     role: Annotated[MemberRole, Field(strict=False)] = MemberRole.MEMBER
-    expires_in: Annotated[int, Field(ge=1, le=MAX_SECONDS)] | None = None
-    max_uses: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    expires_in: Annotated[int, Field(ge=1, le=MAX_SECONDS), WHOLE] | None = None
+    max_uses: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = None
 
 
 class Member(Output):
@@ -500,7 +502,7 @@ class MarkRead(Input):
             event that has its seq now. Null: not checked.
     """
 
-    seq: Seq
+    seq: Annotated[Seq, WHOLE]
     epoch: Epoch | None = None
 
 
@@ -526,7 +528,7 @@ class ChangeNotifications(Input):
     """
 
     level: Literal["default"] | NotifyLevel | None = None
-    muted_for: Annotated[int, Field(ge=0, le=MAX_SECONDS)] | None = None
+    muted_for: Annotated[int, Field(ge=0, le=MAX_SECONDS), WHOLE] | None = None
 
 
 class ChatNotifications(Output):
@@ -569,7 +571,8 @@ class PushSubscription(Input):
         expiration_time: Ignored: the push service says when a subscription has ended.
     """
 
-    endpoint: PushEndpoint
+    # http:// is accepted only on networks that the operator permits.
+    endpoint: Annotated[PushEndpoint, Field(json_schema_extra={"pattern": url_pattern("https")})]
     keys: PushKeys
     expiration_time: float | None = None
 

@@ -1,7 +1,8 @@
 """The types and limits of ids, texts, numbers and times in the public payloads.
 
-The patterns use only syntax that JSON Schema, JavaScript and Pydantic share, so that the generated schemas state the
-rules that the server enforces. The patterns allow lone surrogates, but Pydantic rejects them.
+The patterns use only syntax that JSON Schema, JavaScript, Python and Pydantic share, so that the generated schemas
+state the rules that the server enforces. Characters above U+FFFF are not escaped, since JavaScript and Python escape
+them differently. The patterns allow lone surrogates, but Pydantic rejects them.
 
 Layer: contract.
 """
@@ -14,6 +15,7 @@ from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     PlainSerializer,
     StringConstraints,
@@ -42,7 +44,7 @@ _PRINTABLE: Final = f"[^{_CONTROL}]"
 _BLANK: Final = (
     r"\u0020\u00a0\u00ad\u034f\u061c\u115f-\u1160\u1680\u17b4-\u17b5\u180b-\u180f\u2000-\u200f\u202a-\u202f\u205f-\u206f"
     r"\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
-    r"\u{1bca0}-\u{1bca3}\u{1d159}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}"
+    "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _VISIBLE: Final = f"[^{_CONTROL}{_BLANK}]"
 _VISIBLE_TEXT: Final = TypeAdapter(Annotated[str, StringConstraints(pattern=_VISIBLE)])
@@ -78,10 +80,22 @@ _CHAT_ID: Final = r"^[A-Za-z0-9._:~@-]+$"
 _USER_ID: Final = f"^{_PRINTABLE}+$"
 _WRITTEN_USER_ID: Final = localized(_USER_ID, MAX_ID_CHARS)
 
+_PORT: Final = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
+
+def url_pattern(scheme: str) -> str:
+    """Pattern of a URL with a host, without a user name and a fragment.
+
+    Args:
+        scheme: Pattern of the scheme.
+    """
+    return rf'^{scheme}://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?([/?][!-"$-~]*)?$'
+
+
 #: URL of a device at the push service of its browser. A secret.
 PushEndpoint = Annotated[
     str,
-    StringConstraints(strict=True, max_length=2_048, pattern=r"^https?://[!-~]+$"),
+    StringConstraints(strict=True, max_length=2_048, pattern=url_pattern("https?")),
 ]
 #: Id of a chat. Needs no escaping in a URL path, a room name or a log line. Qualified inside the server: see `tenants`.
 ChatId = Annotated[
@@ -178,10 +192,10 @@ NewCaption = Annotated[
 # The blocks of Unicode with emoji, skin tones and flags.
 _EMOJI: Final = (
     r"\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2900-\u297f\u2b00-\u2bff"
-    r"\u3030\u303d\u3297\u3299\u{1f000}-\u{1faff}"
+    "\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
 )
 # Joiners, variation selectors and tags follow an emoji: alone they are invisible.
-_AFTER_EMOJI: Final = r"\u200d\ufe0f\u20e3\u{e0020}-\u{e007f}"
+_AFTER_EMOJI: Final = "\u200d\ufe0f\u20e3\U000e0020-\U000e007f"
 #: One emoji, which may consist of several characters; or a keycap.
 Emoji = Annotated[
     str,
@@ -224,6 +238,15 @@ Epoch = Annotated[
 
 #: What a user searches for.
 SearchText = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_SEARCH_CHARS)]
+
+
+def _whole(value: object) -> object:
+    """An integer for a number without a fraction, such as ``1.0``: the same in JSON Schema and in JavaScript."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: Follows the limits of an integer in a body.
+WHOLE: Final = BeforeValidator(_whole)
 
 #: Position of an event in its chat, from 1; 0 is the position before the first event.
 Seq = Annotated[int, Field(strict=True, ge=0, le=MAX_SEQ)]

@@ -5,6 +5,8 @@ Layer: contract. Source: https://www.standardwebhooks.com; docs/webhooks.md.
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_address
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from roomcast.contract.events import EventType
 from roomcast.contract.model import Input, Output
-from roomcast.contract.text import MAX_SEQ, ChatId, Seq, Timestamp
+from roomcast.contract.text import MAX_SEQ, WHOLE, ChatId, Seq, Timestamp, url_pattern
 
 #: Chats that one webhook may be limited to.
 MAX_CHATS: Final = 100
@@ -21,17 +23,21 @@ MAX_URL_CHARS: Final = 2_048
 PING: Final = "ping"
 
 
+_URL: Final = url_pattern("https?")
+
+
 def _receiver(url: str) -> str:
     """Check a URL, whose host is checked at each connection attempt."""
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        if parts.netloc.startswith("["):
+            ip_address(parts.hostname or "")
     except ValueError:
         raise ValueError("must be https://host[:port]/path") from None
-    if not usable or parts.fragment:
-        raise ValueError("must be https://host[:port]/path")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must contain no user name and no password: verify the signature instead")
+    if re.search(_URL, url) is None:
+        raise ValueError("must be https://host[:port]/path")
     return url
 
 
@@ -39,6 +45,7 @@ WebhookUrl = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_URL_CHARS, pattern=r"^[!-~]+$"),
     AfterValidator(_receiver),
+    Field(json_schema_extra={"pattern": _URL}),
 ]
 EventNames = Annotated[
     list[Annotated[EventType, Field(strict=False)]], Field(min_length=1, max_length=len(EventType) * 2)
@@ -158,7 +165,7 @@ class ReplayWebhook(Input):
         since: All events after this cursor of ``GET /api/events`` are sent again.
     """
 
-    delivery_id: Annotated[int, Field(ge=1, le=MAX_SEQ)] | None = None
+    delivery_id: Annotated[int, Field(ge=1, le=MAX_SEQ), WHOLE] | None = None
     since: Annotated[str, StringConstraints(max_length=512)] | None = None
 
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from roomcast.contract.text import (
+    WHOLE,
     ChatId,
     ClientMsgId,
     Content,
@@ -106,6 +107,19 @@ def test_content_is_any_text_that_every_database_can_store(value: object, good: 
 )
 def test_a_seq_is_exact_in_javascript(value: object, good: bool) -> None:
     assert accepts(Seq, value) is good
+
+
+@pytest.mark.parametrize(
+    ("value", "read"), [(7, 7), (7.0, 7), (7.5, None), ("7", None), (True, None), (1e300, None), (float("inf"), None)]
+)
+def test_a_number_without_a_fraction_is_an_integer_in_a_body(value: object, read: int | None) -> None:
+    kind = TypeAdapter(Annotated[Seq, WHOLE])
+    if read is None:
+        with pytest.raises(ValidationError):
+            kind.validate_python(value)
+    else:
+        assert kind.validate_python(value) == read
+    assert kind.json_schema() == {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
 
 
 def test_an_epoch_is_opaque_but_plain() -> None:

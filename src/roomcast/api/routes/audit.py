@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from roomcast.api.callers import AdminCaller
-from roomcast.api.routes.messages import DEFAULT_PAGE, PROBLEMS, PageLimit, as_json, services_of
+from roomcast.api.routes.messages import DEFAULT_PAGE, PROBLEMS, PageLimit, SeqParam, as_json, services_of
 from roomcast.contract import rest
 from roomcast.contract.tenants import local_id
 from roomcast.contract.text import MAX_SEQ, ChatId, UserId
@@ -24,7 +24,7 @@ async def read_audit(
     request: Request,
     caller: AdminCaller,
     limit: PageLimit = DEFAULT_PAGE,
-    before: Annotated[int, Query(ge=0, le=MAX_SEQ)] = MAX_SEQ,
+    before: SeqParam = MAX_SEQ,
     chat_id: Annotated[ChatId | None, Query(alias="chatId")] = None,
     actor_id: Annotated[UserId | None, Query(alias="actorId")] = None,
 ) -> Response:

@@ -11,10 +11,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import Field
 from starlette.responses import Response
 
 from roomcast.api.callers import CurrentCaller, EventsCaller, require_service
-from roomcast.api.routes.messages import PROBLEMS, Digits, as_json, services_of, trace_of
+from roomcast.api.routes.messages import DIGITS, PROBLEMS, as_json, services_of, trace_of
 from roomcast.chat.delivery.encoding import event_item
 from roomcast.contract import rest
 from roomcast.contract.cursor import Cursor
@@ -37,8 +38,8 @@ async def read_feed(
     request: Request,
     caller: CurrentCaller,
     cursor: Annotated[str | None, Query(max_length=512)] = None,
-    limit: Annotated[int, Digits, Query(ge=1, le=MAX_FEED_PAGE)] = 100,
-    wait: Annotated[int, Digits, Query(ge=0, le=MAX_WAIT_S)] = 0,
+    limit: Annotated[int, Field(ge=1, le=MAX_FEED_PAGE), DIGITS] = 100,
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT_S), DIGITS] = 0,
 ) -> Response:
     """Read the events of all chats of the tenant after a cursor, for services. If there are none, wait for some."""
     require_service(caller)

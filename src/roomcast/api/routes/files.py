@@ -17,14 +17,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from roomcast.api.callers import CurrentCaller
-from roomcast.api.routes.messages import PROBLEMS, as_json, services_of
+from roomcast.api.routes.messages import PROBLEMS, SeqParam, as_json, services_of
 from roomcast.chat.files.downloads import REDIRECT_S, Link
 from roomcast.chat.files.names import INLINE_TYPES, disposition
 from roomcast.chat.files.options import THUMBNAIL_TYPE
 from roomcast.chat.files.use_cases import Files
 from roomcast.contract import rest
 from roomcast.contract.events import Attachment
-from roomcast.contract.text import MAX_ID_CHARS, MAX_SEQ, ChatId, FileId
+from roomcast.contract.text import MAX_ID_CHARS, ChatId, FileId
 
 file_router = APIRouter(responses=PROBLEMS, tags=["files"])
 _FILES: Final = "/api/chats/{chat_id}/files"
@@ -110,7 +110,7 @@ async def remove_file(request: Request, caller: CurrentCaller, chat_id: ChatId, 
 async def download_file(
     request: Request,
     file_id: FileId,
-    expires: Annotated[int, Query(ge=0, le=MAX_SEQ)],
+    expires: SeqParam,
     signature: Annotated[str, Query(min_length=64, max_length=64, pattern="^[0-9a-f]+$")],
     user: Annotated[str, Query(max_length=MAX_ID_CHARS)] = "",
     thumbnail: Annotated[bool, Query()] = False,

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 from starlette.responses import Response
 
 from roomcast.api.callers import CurrentCaller
-from roomcast.api.routes.messages import PROBLEMS, Digits, as_json, chat_body, services_of, trace_of
+from roomcast.api.routes.messages import DIGITS, PROBLEMS, as_json, chat_body, services_of, trace_of
 from roomcast.chat.commands import MemberAction
 from roomcast.chat.model import StoredInvite
 from roomcast.contract import rest
@@ -20,7 +21,7 @@ from roomcast.contract.text import ChatId, InviteId, InviteToken, NewUserId, Use
 
 member_router = APIRouter(responses=PROBLEMS, tags=["members"])
 _CHAT = "/api/chats/{chat_id}"
-EndsIn = Annotated[int | None, Digits, Query(alias="endsIn", ge=1, le=rest.MAX_SECONDS)]
+EndsIn = Annotated[Annotated[int, Field(ge=1, le=rest.MAX_SECONDS), DIGITS] | None, Query(alias="endsIn")]
 
 
 @member_router.get(_CHAT + "/members", response_model=rest.MemberPage)

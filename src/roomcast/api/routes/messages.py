@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from roomcast import __version__
@@ -50,14 +50,22 @@ def _only_digits(value: object) -> object:
     return value
 
 
-Digits: Final = BeforeValidator(_only_digits)
-SeqParam = Annotated[int, Digits, Query(ge=0, le=MAX_SEQ)]
-PageLimit = Annotated[int, Digits, Query(ge=1, le=MAX_PAGE)]
+#: Follows the limits of a number: Pydantic leaves those behind a validator out of the OpenAPI document.
+DIGITS: Final = BeforeValidator(_only_digits)
+SeqParam = Annotated[int, Field(ge=0, le=MAX_SEQ), DIGITS]
+PageLimit = Annotated[int, Field(ge=1, le=MAX_PAGE), DIGITS]
 #: The user that acts, while authentication is off or with a service token.
 ActingUser = Annotated[NewUserId | None, Query(alias="userId")]
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 #: The path of `send_message`.
 SEND_PATH: Final = "/api/chat/messages"
+# The rule of `rest.SendMessage` for a text that may be empty; the types of the browser cannot express it.
+_TEXT_OR_FILES: Final = {
+    "anyOf": [
+        {"properties": {"content": {"minLength": 1}}},
+        {"properties": {"files": {"minItems": 1}}, "required": ["files"]},
+    ]
+}
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     "default": {"model": Problem, "description": "Problem details (RFC 9457)"}
 }
@@ -191,6 +199,7 @@ def _file_rules(options: FileOptions) -> rest.FileRules:
     responses={
         200: {"model": Message, "description": "A message with this clientMsgId exists and is returned unchanged"}
     },
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": _TEXT_OR_FILES}}}},
     tags=["messages"],
 )
 async def send_message(request: Request, caller: CurrentCaller, command: rest.SendMessage) -> Response:
@@ -244,7 +253,7 @@ async def list_events(
     caller: CurrentCaller,
     chat_id: ChatId,
     after: SeqParam = 0,
-    limit: Annotated[int, Digits, Query(ge=1, le=MAX_EVENTS)] = 100,
+    limit: Annotated[int, Field(ge=1, le=MAX_EVENTS), DIGITS] = 100,
     epoch: Annotated[Epoch | None, Query()] = None,
 ) -> Response:
     """List the events after a cursor, in the form in which the gateway emits them. Clients use this to catch up."""

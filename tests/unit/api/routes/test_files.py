@@ -278,6 +278,17 @@ async def test_an_upload_needs_the_type_that_no_form_sends(client: httpx.AsyncCl
         assert problem(response)["code"] == "unsupported-media-type"
 
 
+async def test_an_empty_file_has_a_type_too(client: httpx.AsyncClient) -> None:
+    url = "/api/chats/c/files?name=a"
+    assert problem(await client.post(url, headers=ANN))["code"] == "unsupported-media-type"
+    assert (await client.post(url, headers=ANN | BINARY)).json()["size"] == 0
+
+
+async def test_a_wrong_method_is_named_before_a_type(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/api/chats/c/files?name=a", content=b"x", headers=ANN | BINARY)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
 async def test_a_discarded_file_is_gone(client: httpx.AsyncClient) -> None:
     file = (await upload(client, b"a", "a.txt")).json()
     url = await link(client, file["id"], ANN)
