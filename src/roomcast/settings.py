@@ -24,7 +24,7 @@ from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.policies.additions import LEAST_ADDITIONS, AdditionLimits
 from roomcast.chat.policies.quotas import Quotas
 from roomcast.chat.policies.rates import RateLimits
-from roomcast.chat.use_cases.moderation import ModerationLimits, WhenAway
+from roomcast.chat.use_cases.moderation import AnswerReviews, ModerationLimits, WhenAway
 from roomcast.contract.text import MAX_RETENTION_DAYS
 from roomcast.gateway.connection_limits import OpenConnectionLimits
 from roomcast.moderation.options import ModerationOptions
@@ -175,6 +175,7 @@ VARIABLES: Final = (
     "ROOMCAST_LIMIT_OPEN_CONNECTIONS",
     "ROOMCAST_LIMIT_OPEN_ADDRESS_CONNECTIONS",
     "ROOMCAST_MODERATION",
+    "ROOMCAST_MODERATION_ANSWERS",
     "ROOMCAST_MODERATION_AWAY",
     "ROOMCAST_MODERATION_DEADLINE_S",
     "ROOMCAST_WEBHOOK_NETWORKS",
@@ -535,7 +536,9 @@ def _moderation(environ: Mapping[str, str]) -> ModerationOptions | None:
         return None
     deadline_s = read_seconds(environ, "ROOMCAST_MODERATION_DEADLINE_S") or ModerationLimits().deadline_s
     when_away: WhenAway = read_choice(environ, "ROOMCAST_MODERATION_AWAY", ("refuse", "pass"), "refuse")
-    limits = ModerationLimits(when_away, deadline_s)
+    choices: tuple[AnswerReviews, ...] = ("streamed", "withheld", "off")
+    answers = read_choice(environ, "ROOMCAST_MODERATION_ANSWERS", choices, "streamed")
+    limits = ModerationLimits(when_away, deadline_s, answers=answers)
     if not hook.startswith(("http://", "https://")):
         if not _OWN_RESPONDER.fullmatch(hook):
             raise SettingsError("ROOMCAST_MODERATION", f"is {hook!r}; expected an HTTP URL or module:function")

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from roomcast.chat.model import ANYONE, StoredMessage
 from roomcast.chat.ports import Responder, SystemClock, TurnStreams
+from roomcast.chat.use_cases.moderation import Moderation
 from roomcast.chat.use_cases.turns import Turns
 from roomcast.contract.events import TurnStatus
 from roomcast.contract.rest import SendMessage
@@ -48,6 +49,7 @@ async def running_worker(
     later_s: float = 0.0,
     clock: LateClock | None = None,
     dies: bool = False,
+    moderation: Moderation | None = None,
 ) -> AsyncIterator[Worker]:
     """A running worker, woken by each send, as in the product.
 
@@ -59,6 +61,7 @@ async def running_worker(
         later_s: How much its clock is ahead: beyond a lease, it takes over the turns of the workers before it.
         clock: Its clock, in place of ``later_s``.
         dies: Whether the worker is killed at the end of the block; else it stops as with SIGTERM.
+        moderation: Reviews the answers.
     """
     turns = Turns(backend.store.turns, backend.relay, backend.log, wake_worker=lambda: worker.wake())  # noqa: PLW0108 - bound below
     services = TurnServices(
@@ -67,6 +70,7 @@ async def running_worker(
         streams=streams or ScriptedStreams(),
         log=backend.log,
         responders={responder.name: responder},
+        moderation=moderation,
     )
     worker = Worker(services, clock or LateClock(later_s), options)
     backend.writer._publishing.wake_worker = worker.wake

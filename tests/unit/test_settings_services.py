@@ -153,6 +153,7 @@ def test_an_issuer_without_tls_is_refused() -> None:
             "ROOMCAST_MODERATION_SECRET",
         ),
         ({"ROOMCAST_MODERATION": "a:b", "ROOMCAST_MODERATION_AWAY": "maybe"}, "ROOMCAST_MODERATION_AWAY"),
+        ({"ROOMCAST_MODERATION": "a:b", "ROOMCAST_MODERATION_ANSWERS": "maybe"}, "ROOMCAST_MODERATION_ANSWERS"),
     ],
 )
 def test_a_moderation_hook_that_cannot_be_used_is_an_error(changes, variable) -> None:

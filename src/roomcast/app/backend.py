@@ -23,7 +23,6 @@ from roomcast.app.metrics import (
     Outbox,
     activity_families,
     http_families,
-    moderation_families,
     relay_families,
     store_families,
     worker_families,
@@ -123,7 +122,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
     responders = build_responders(settings)
     vapid = build_vapid(process)
     async with (
-        running_moderation(settings.moderation) as moderation,
+        running_moderation(process) as moderation,
         open_store(database_options(process.config.database), tracer=process.tracer) as store,
         running_pushes(process, store, vapid if worker else None),
         running_webhooks(process, store.webhooks, store.feed, sends=worker) as sender,
@@ -176,6 +175,7 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
                 responders,
                 process.tracer,
                 prompt_files(contents, settings.files),
+                None if moderation is None or moderation.answers == "off" else moderation,
             )
             running = Worker(services, SystemClock(), worker_options)
             wake_workers = running.wake
@@ -236,8 +236,6 @@ def _build_backend(
         moderation=moderation,
         files=None if files is None else files.downloads,
     )
-    if moderation is not None:
-        process.metrics.add(lambda: moderation_families(moderation))
     process.tasks.start("erasure of deleted chats", erase_deleted_chats(store.chats))
     process.tasks.start("deletion of old messages", expire_messages(writer.keeping, settings.retention_days))
     sessions = _build_sessions(process, store)

@@ -310,7 +310,8 @@ def worker_families(counters: WorkerCounters) -> Iterator[Family]:
     yield Family("ai_chunks", "Published chunks, after merging.", "counter", counters.chunks)
     yield Family("ai_frames", "Published frames of chunks.", "counter", counters.frames)
     rewritten = "Streams of answers that were written again."
-    yield Family("ai_streams_rewritten", rewritten, "counter", _all(("lost", "compacted"), counters.seeds), "cause")
+    causes = _all(("lost", "compacted", "reviewed"), counters.seeds)
+    yield Family("ai_streams_rewritten", rewritten, "counter", causes, "cause")
     yield Family(
         "ai_responder_failures", "Failures of responders.", "counter", _all(FAILURES, counters.failures), "kind"
     )

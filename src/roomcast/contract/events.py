@@ -104,6 +104,9 @@ class TurnReason(StrEnum):
     NO_TEXT = "no-text"
     NO_RESPONDER = "no-responder"
     TOO_MANY_ATTEMPTS = "too-many-attempts"
+    # failed: the answer was removed
+    REFUSED = "refused"
+    NOT_REVIEWED = "not-reviewed"
 
 
 class Turn(Output):

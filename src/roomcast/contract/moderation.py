@@ -5,7 +5,7 @@ Layer: contract. Source: https://www.standardwebhooks.com (the envelope of the r
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -29,21 +29,24 @@ class Review(Output):
     """A text that is to be stored, and the files with it.
 
     Attributes:
-        kind: A new message, a new version of one, the title of a chat, or the data of an event of an application, which
-            is JSON.
+        kind: A new message, a new version of one, the title of a chat, the data of an event of an application, which is
+            JSON, or an answer of an AI.
         user_id: The author; None: the message has none.
         content: The text; may be empty if there are files.
         tenant: The tenant of chat and author. Left out if it is the default tenant.
         files: Left out if there are none.
+        parts: What an answer has beside its text, as in `contract.events.Message`: reasoning, tool calls, sources,
+            files, data. Left out if there is nothing.
     """
 
-    kind: Literal["send", "edit", "title", "event"]
+    kind: Literal["send", "edit", "title", "event", "answer"]
     chat_id: ChatId
     user_id: UserId | None
     role: Role
     content: str
     tenant: TenantId | None = Field(default=None, exclude_if=lambda tenant: tenant is None)
     files: tuple[ReviewedFile, ...] = Field(default=(), exclude_if=lambda files: not files)
+    parts: tuple[dict[str, Any], ...] = Field(default=(), exclude_if=lambda parts: not parts)
 
 
 class ReviewRequest(Output):

@@ -38,7 +38,7 @@ class WorkerCounters:
         chunks: Published chunks, after merging.
         characters: Characters of text in the answers, as responders yield them.
         frames: Published frames.
-        seeds: Streams that were written again, by cause: ``lost`` or ``compacted``.
+        seeds: Streams that were written again, by cause: ``lost``, ``compacted`` or ``reviewed``.
         ends: Ended turns, by status or ``status reason``.
         failures: Failed calls of responders, by the kind of the failure.
         tokens: ``input`` and ``output`` tokens, as providers count.

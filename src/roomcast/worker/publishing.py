@@ -82,7 +82,8 @@ class ChunkPublisher:
         self._merge_above = _MERGE_ABOVE
         self._cut = -1  # number of the last chunk in a frame
         self._ref: str | None = None
-        self._takes_over = False
+        # Why the stream is replaced before the next frame; None: it is not.
+        self._replaces: str | None = None
         self._stream_bytes = 0
         self._compact_above = _SLACK_BYTES
         self._due = asyncio.Event()
@@ -106,9 +107,9 @@ class ChunkPublisher:
         """The position at the provider after exactly the chunks so far; None if it is unknown."""
         return self._ref
 
-    def take_over(self, last: int, ref: str | None) -> None:
-        """Continue after chunk ``last`` of an earlier claim, which the answer holds."""
-        self._cut, self._ref, self._takes_over = last, ref, True
+    def take_over(self, last: int, ref: str | None, cause: str = "takeover") -> None:
+        """Replace the stream of another publisher by the answer, whose chunks end with ``last``, and continue it."""
+        self._cut, self._ref, self._replaces = last, ref, cause
         self._start()
         self._due.set()
 
@@ -155,7 +156,7 @@ class ChunkPublisher:
 
     async def _run(self) -> None:
         try:
-            if not self._takes_over:
+            if self._replaces is None:
                 await self._before_first()
             while not (self._closing and not self._pending):
                 await self._due.wait()
@@ -166,10 +167,10 @@ class ChunkPublisher:
 
     async def _flush(self) -> None:
         self._scheduled = False
-        if self._takes_over:
-            # The new generation voids whatever the earlier worker may still write.
-            await self._seed("takeover")
-            self._takes_over = False
+        if self._replaces is not None:
+            # A new generation voids whatever the earlier worker may still write.
+            await self._seed(self._replaces)
+            self._replaces = None
         self._merge()
         left = len(self._pending)
         while left > 0 and self._pending:

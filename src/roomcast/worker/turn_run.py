@@ -21,7 +21,7 @@ from roomcast.backoff import Backoff, should_log
 from roomcast.chat.answers.answer import Answer, fold
 from roomcast.chat.answers.chunks import ChunkRejected, decode_chunks, ending_chunk
 from roomcast.chat.answers.context import build_prompt
-from roomcast.chat.errors import StoreUnavailable, TurnLost
+from roomcast.chat.errors import MessageRefused, ModerationUnavailable, StoreUnavailable, TurnLost
 from roomcast.chat.files.prompts import PromptFiles
 from roomcast.chat.model import Checkpoint, Ending, StoredMessage, Turn
 from roomcast.chat.ports import (
@@ -46,6 +46,7 @@ from roomcast.chat.ports import (
     Usage,
     decode_stop,
 )
+from roomcast.chat.use_cases.moderation import Moderation
 from roomcast.chat.use_cases.turns import Turns
 from roomcast.contract.events import TurnReason, TurnStatus
 from roomcast.contract.text import has_visible_character
@@ -104,6 +105,7 @@ class TurnServices:
         responders: The responders by name.
         tracer: Records the turns of traced requests; None: tracing is off.
         files: Adds files to prompts; None: the server stores none.
+        moderation: Reviews answers before they are stored as final; None: they are not reviewed.
     """
 
     store: TurnStore
@@ -113,6 +115,7 @@ class TurnServices:
     responders: Mapping[str, Responder]
     tracer: Tracer | None = None
     files: PromptFiles | None = None
+    moderation: Moderation | None = None
 
 
 class TurnRun:
@@ -148,6 +151,8 @@ class TurnRun:
         self._loop = loop
         self._responder = services.responders.get(turn.responder)
         self._answer = Answer()
+        # Nothing is published before the review at the end.
+        self._withheld = services.moderation is not None and services.moderation.answers == "withheld"
         self._publisher = self._new_publisher()
         self._usage: Usage | None = None
         # The latest position at the provider, also if the answer is beyond it.
@@ -259,7 +264,7 @@ class TurnRun:
 
     def _broken(self, reason: TurnReason) -> Verdict:
         """The end of an answer that lacks its end, or has not begun."""
-        if not self._publisher.started:
+        if not self._publisher.started and not self._answer.parts():
             return Verdict(TurnStatus.FAILED, reason)
         return Verdict(TurnStatus.INCOMPLETE, TurnReason.CUT_BY_PROVIDER if reason in _FAILED_ONLY else reason)
 
@@ -273,7 +278,8 @@ class TurnRun:
             return _STOPPED
         exhausted = self.turn.attempt > self._options.max_attempts
         if checkpoint is not None and (exhausted or ref is None):
-            return Verdict(TurnStatus.INCOMPLETE, TurnReason.WORKER_LOST)
+            lost = TurnStatus.INCOMPLETE if self._answer.parts() else TurnStatus.FAILED
+            return Verdict(lost, TurnReason.WORKER_LOST)
         if exhausted:
             return Verdict(TurnStatus.FAILED, TurnReason.TOO_MANY_ATTEMPTS)
         if self._responder is None:
@@ -414,10 +420,15 @@ class TurnRun:
             self._counters.characters += len(item)
         elif isinstance(delta := item.get("delta"), str):
             self._counters.characters += len(delta)
-        # Before the wait for the database, during which the turn may end: the publisher has all that the answer has.
-        self._publisher.add([*self._answer.begin(self.turn.claim.turn_id), *chunks])
+        begun = self._answer.begin(self.turn.claim.turn_id)
+        if not self._withheld:
+            # Before the wait for the database, during which the turn may end: the publisher has what the answer has.
+            self._publisher.add([*begun, *chunks])
         for chunk in chunks:
             if chunk["type"] == "tool-input-available":
+                if self._withheld:
+                    # A tool may have effects: with an empty checkpoint, no other worker answers again.
+                    await self._persist(lambda: self._services.turns.checkpoint(self.turn, Checkpoint(0, ()), ""))
                 call_id, name = chunk["toolCallId"], chunk["toolName"]
                 await self._persist(lambda: self._services.turns.call_tool(self.turn, call_id, name))  # noqa: B023 - awaited here
 
@@ -490,7 +501,39 @@ class TurnRun:
         await self._services.store.release_turn(self.turn.claim)
         self._counters.ends["handed over"] += 1
 
+    async def _review(self, verdict: Verdict) -> Verdict:
+        """Have the answer reviewed. A masked one is the masked text alone; of a refused one nothing is left."""
+        moderation, answer = self._services.moderation, self._answer
+        if moderation is None or verdict.status is TurnStatus.FAILED or not answer.parts():
+            return verdict
+        others = [part for part in answer.parts() if part["type"] not in {"text", "step-start"}]
+        try:
+            masked = await moderation.review_answer(self.turn.chat_id, answer.content(), others)
+        except (MessageRefused, ModerationUnavailable) as error:
+            refused = isinstance(error, MessageRefused)
+            verdict = Verdict(TurnStatus.FAILED, TurnReason.REFUSED if refused else TurnReason.NOT_REVIEWED)
+            answer = Answer()
+        else:
+            if masked is not None:
+                answer = Answer.from_parts([{"type": "text", "text": masked, "state": "done"}])
+            elif not self._withheld:
+                return verdict
+        if self._publisher.started or answer.parts():
+            await self._publish_reviewed(answer)
+        return verdict
+
+    async def _publish_reviewed(self, answer: Answer) -> None:
+        """Replace what is stored and streamed, with a number that viewers do not have: they read the stream again."""
+        answer.begin(self.turn.claim.turn_id)
+        self._publisher.abandon()
+        last = max(self._publisher.last + 1, len(answer.snapshot()) - 1)
+        self._answer = answer
+        self._publisher = self._new_publisher()
+        self._publisher.take_over(last, None, "reviewed")
+        await self._persist(self._save)
+
     async def _end(self, verdict: Verdict) -> None:
+        verdict = await self._review(verdict)
         started = self._publisher.started
         if started:
             self._publisher.add(self._answer.end(ending_chunk(verdict.status, verdict.reason)))

@@ -5,7 +5,7 @@ the stream or, if the stream is lost, from the answer in the database. The turn 
 the channel shows the end, and without one the follower looks after `LOOK_S`.
 
 Text that was yielded is never taken back. After a takeover the new worker may be behind: nothing is yielded until it
-has caught up. If its text is another one, the last chunk is an ``error`` that says so.
+has caught up. If its text is another one, also that of a moderation hook, the last chunk is an ``error`` that says so.
 
 Layer: chat. Source: docs/decisions/0010-ai-turns.md.
 """
@@ -45,7 +45,7 @@ LOOK_S: Final = 3.0
 _RETRY_S: Final = 1.0
 #: Frames that wait for a slow reader; beyond it they are dropped and read from the stream later.
 _MAX_WAITING_BYTES: Final = 262_144
-_ANEW: Final = "the answer was written anew after a failure; load the messages of the chat"
+_ANEW: Final = "the answer was written anew, or replaced by the moderation; load the messages of the chat"
 
 
 class _Inbox:

@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -37,6 +37,9 @@ _TITLE: Final = TypeAdapter(NewTitle)
 _DATA: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
 
 WhenAway = Literal["pass", "refuse"]
+#: When answers of an AI are reviewed: at their end, shown before while they grow; at their end, and shown only then;
+#: never.
+AnswerReviews = Literal["streamed", "withheld", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,13 @@ class ModerationLimits:
         deadline_s: Time limit for a verdict.
         concurrent: Reviews at the same time. Further ones wait as long for a place; without one the write fails and may
             be repeated, also if texts without a verdict are stored: a flood must not turn reviews off.
+        answers: When answers of an AI are reviewed.
     """
 
     when_away: WhenAway = "refuse"
     deadline_s: float = 2.0
     concurrent: int = 64
+    answers: AnswerReviews = "streamed"
 
 
 class Moderation:
@@ -67,6 +72,7 @@ class Moderation:
     Attributes:
         outcomes: Reviews by outcome.
         durations: Times until a verdict.
+        answers: When answers of an AI are reviewed.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Moderation:
         self.durations = Histogram()
         self._moderator = moderator
         self._limits = limits or ModerationLimits()
+        self.answers = self._limits.answers
         self._clock = clock
         self._places = asyncio.Semaphore(self._limits.concurrent)
         self._failures = 0
@@ -91,10 +98,27 @@ class Moderation:
             MessageRefused: the hook refuses the text.
             ModerationUnavailable: there is no verdict, and texts without one are refused.
         """
+        masked = await self._ask(review)
+        return review.content if masked is None else masked
+
+    async def review_answer(self, chat_id: str, content: str, parts: Sequence[Mapping[str, Any]]) -> str | None:
+        """The text that replaces an answer with all its parts; None: it is stored unchanged. Errors as for `review`.
+
+        Args:
+            chat_id: The chat.
+            content: The text of the answer.
+            parts: Its other parts.
+        """
+        review = _review("answer", chat_id, None, content)
+        return await self._ask(review.model_copy(update={"role": "AI", "parts": tuple(map(dict, parts))}))
+
+    async def _ask(self, review: Review) -> str | None:
+        """The text that replaces the reviewed one; None: it is stored unchanged. Errors as for `review`."""
         began = self._clock()
         if self._failures >= MAX_FAILURES:
             if began < self._paused_until:
-                return self._without_verdict(review, "paused")
+                self._without_verdict("paused")
+                return None
             # Of the messages that arrive from now on, only this one asks.
             self._paused_until = began + PAUSE_S
         try:
@@ -112,7 +136,8 @@ class Moderation:
             self._paused_until = self._clock() + PAUSE_S
             said = f"no verdict within {self._limits.deadline_s:g} s" if isinstance(error, TimeoutError) else str(error)
             logger.warning("moderation failed", extra={"error": said or repr(error), "failures": self._failures})
-            return self._without_verdict(review, "failed")
+            self._without_verdict("failed")
+            return None
         finally:
             self._places.release()
         self._failures = 0
@@ -121,7 +146,7 @@ class Moderation:
         if verdict.action == "refuse":
             logger.info("message refused by moderation", extra={"kind": review.kind})
             raise MessageRefused(verdict.reason)
-        return review.content if verdict.content is None else verdict.content
+        return verdict.content
 
     async def review_title(self, chat_id: str, user_id: str | None, title: str) -> str:
         """The title to store; errors as for `review`."""
@@ -142,13 +167,12 @@ class Moderation:
         except ValidationError:
             raise MessageRefused("what replaces the data is no JSON object") from None
 
-    def _without_verdict(self, review: Review, outcome: str) -> str:
+    def _without_verdict(self, outcome: str) -> None:
         self.outcomes[outcome] += 1
         if self._limits.when_away == "refuse":
             raise ModerationUnavailable
-        return review.content
 
 
-def _review(kind: Literal["title", "event"], chat_id: str, user_id: str | None, content: str) -> Review:
+def _review(kind: Literal["title", "event", "answer"], chat_id: str, user_id: str | None, content: str) -> Review:
     tenant = tenant_of(chat_id) or None
     return Review(kind=kind, chat_id=chat_id, user_id=user_id, role="USER", content=content, tenant=tenant)

@@ -69,6 +69,38 @@ describe('an answer', () => {
     expect(server.requests.filter(({ path }) => path.includes('/events'))).toEqual([]);
   });
 
+  test('loses all text when the moderation refuses it, also without its stream', async () => {
+    const { server, chat } = await setUp();
+    const { answer } = server.ask(CHAT, 'why?');
+    server.start(answer);
+    server.send(answer, START, delta('bad'));
+    await server.clock.advance(50);
+    expect(lines(chat)[1]).toBe('AI bad streaming');
+    answer.all = [];
+    server.end(answer, 'failed', 'refused');
+    await server.clock.advance(50);
+    expect(chat.getSnapshot().messages[1]).toMatchObject({ content: '', parts: [], turn: { reason: 'refused' } });
+  });
+
+  test('is replaced when the moderation masks it', async () => {
+    const { server, chat } = await setUp();
+    const { answer } = server.ask(CHAT, 'why?');
+    server.start(answer);
+    server.send(answer, START, delta('damn'));
+    await server.clock.advance(50);
+    // The worker writes the stream again, up to a number that no client has.
+    answer.chunks = answer.all = [{ type: 'start' }, START, delta('****'), { type: 'text-end', id: '0' }];
+    const last = answer.turn.last + 2;
+    server.resumeAck = () => ({
+      ...{ ok: true, chatId: CHAT, turnId: answer.turn.id, generation: 1, first: 0 },
+      ...{ last, chunks: answer.chunks },
+    });
+    answer.turn = { ...answer.turn, last };
+    server.sendChunks(answer, { first: last + 1, last, chunks: [] });
+    await server.clock.advance(50);
+    expect(lines(chat)[1]).toBe('AI **** streaming');
+  });
+
   test('changes the snapshot at most every 40 ms, and only its own entry', async () => {
     const { server, chat } = await setUp();
     const { answer } = server.ask(CHAT, 'q');

@@ -204,6 +204,8 @@ export const en = {
       'no-text': 'The AI service returned no text.',
       'no-responder': 'No AI is set up for this chat.',
       'too-many-attempts': 'Several attempts failed.',
+      refused: 'The moderation refused it.',
+      'not-reviewed': 'The moderation could not review it. Please try again later.',
     },
   },
   ai: {

@@ -203,6 +203,8 @@ export const zhHant: Dictionary = {
       'no-text': 'AI 服務沒有傳回文字。',
       'no-responder': '此聊天尚未設定 AI。',
       'too-many-attempts': '多次嘗試皆失敗。',
+      refused: '內容審核未通過。',
+      'not-reviewed': '目前無法進行內容審核，請稍後再試。',
     },
   },
   ai: {

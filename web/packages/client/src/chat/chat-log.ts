@@ -219,6 +219,10 @@ const APPLY: { readonly [Name in keyof StoredEvents]: (draft: Draft, data: Store
     const message = startedAnswer(status);
     if (message) put(draft.confirmed, toEntry(message), draft.hasOlder);
     applyTurn(draft, status.turn);
+    // An answer that ends with this event has no text: what was shown of it is removed.
+    const index = isOver(status.turn) ? draft.confirmed.findIndex(({ id }) => id === status.turn.id) : -1;
+    const entry = draft.confirmed[index];
+    if (entry) draft.confirmed[index] = { ...entry, content: '', parts: [] };
   },
   'ai-tool': () => undefined,
   'msg-deleted': (draft, { place }) => {

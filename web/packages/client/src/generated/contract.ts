@@ -60,7 +60,9 @@ export type TurnReason =
   | 'rate-limited'
   | 'no-text'
   | 'no-responder'
-  | 'too-many-attempts';
+  | 'too-many-attempts'
+  | 'refused'
+  | 'not-reviewed';
 /**
  * The role of a member in a chat; what each may do is in `roomcast.chat.policies.rights`.
  */
