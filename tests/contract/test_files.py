@@ -35,7 +35,7 @@ from roomcast.chat.errors import (
 from roomcast.chat.ports import ContentHeaders, FileContents
 from roomcast.contract.events import Attachment, MemberRole
 from roomcast.contract.text import MAX_SEQ
-from roomcast.files.contents import bucket_contents, directory_contents, memory_contents
+from roomcast.files.contents import bucket_contents, directory_contents
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions

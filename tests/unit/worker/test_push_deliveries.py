@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from roomcast.chat.model import PushDevice
-from roomcast.chat.notifications import delivery as module
-from roomcast.chat.notifications.delivery import MAX_SERVICES, MAX_SERVICES_OF_USER, MAX_WAITING, Deliveries, Delivery
 from roomcast.chat.ports import Push, PushOutcome
-from roomcast.worker.push_deliveries import MAX_SERVICES, MAX_WAITING, Deliveries, Delivery
+from roomcast.worker import push_deliveries as module
+from roomcast.worker.push_deliveries import MAX_SERVICES, MAX_SERVICES_OF_USER, MAX_WAITING, Deliveries, Delivery
 from support.virtual_time import run_in_virtual_time
 
 
