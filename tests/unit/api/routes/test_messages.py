@@ -340,7 +340,7 @@ async def test_a_wrong_method_is_answered_with_the_allowed_ones(client: httpx.As
 async def test_a_member_whose_id_is_not_utf_8_is_not_added(client: httpx.AsyncClient) -> None:
     await send(client)
     assert problem(await client.put("/api/chats/c/members/%ff"))["code"] == "bad-request"
-    assert (await client.get("/api/chats/c/members")).json() == {"members": []}
+    assert (await client.get("/api/chats/c/members")).json() == {"members": [], "hasMore": False}
 
 
 async def test_an_unavailable_database_is_503_with_retry_after(

@@ -36,7 +36,7 @@ from support.virtual_time import run_in_virtual_time
 
 CHAT, TURN = "chat-1", "turn-1"
 FINISH = {"type": "finish", "finishReason": "stop"}
-ANEW = "the answer was written anew after a failure; load the messages of the chat"
+ANEW = "the answer was written anew, or replaced by the moderation; load the messages of the chat"
 
 
 class Rows:
