@@ -7,6 +7,7 @@ A module imports only from rows below its own (checked by import-linter; see ARC
 | ``cli``, ``__main__`` | the `roomcast` command |
 | ``app`` | builds the services from the settings |
 | ``settings`` | the only reader of the environment |
+| ``setting_groups`` | settings of several variables: identity, servers, responders |
 | ``setting_values`` | the form of single values of settings |
 | ``gateway`` | the Socket.IO gateway service |
 | ``api`` | the REST API service and the chat page |

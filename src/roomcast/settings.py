@@ -3,8 +3,6 @@
 Variables have the names of the reference guide where it defines one (``PORT``, ``ALLOWED_ORIGINS``, ``REDIS_…``,
 ``DATABASE_URL``, ``API_URL``). An invalid or unsupported value raises `SettingsError`; no value is ignored.
 
-The module is long because it is one table: a variable, its field, its form.
-
 Layer: settings.
 """
 
@@ -12,13 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from roomcast.auth.errors import InvalidOptions, WeakSecret
-from roomcast.auth.options import DEFAULT_LEEWAY_S, AuthOptions, ProviderOptions, is_safe_url
+from roomcast.auth.options import AuthOptions
 from roomcast.chat.files.options import FileOptions
 from roomcast.chat.notifications.endpoints import EndpointRules
 from roomcast.chat.policies.additions import LEAST_ADDITIONS, AdditionLimits
@@ -31,12 +28,13 @@ from roomcast.moderation.options import ModerationOptions
 from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.outgoing.addresses import Network
 from roomcast.push.options import PushOptions
-from roomcast.responders.options import OPENAI_URL, EndpointOptions, OpenAiApi, OpenAiOptions
+from roomcast.responders.options import EndpointOptions, OpenAiOptions
+from roomcast.setting_groups.answers import OWN_FUNCTION, read_endpoint, read_openai, read_responders
+from roomcast.setting_groups.identity import read_auth, read_sign_in
+from roomcast.setting_groups.servers import read_database, read_redis, read_tracing
 from roomcast.setting_values import (
-    LINE_END,
     SettingsError,
     check_base_path,
-    check_host,
     check_text,
     check_url,
     read_choice,
@@ -212,11 +210,6 @@ _SERVICE_LINK: Final = re.compile(
     r"_SERVICE_HOST$|_SERVICE_PORT(_|$)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
 )
 
-#: The responders that `roomcast` has; others are ``module:name``.
-RESPONDERS: Final = ("demo", "openai", "agui", "http")
-_OWN_RESPONDER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*")
-_MAX_RESPONDER_CHARS: Final = 64
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -350,7 +343,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
     for name in VARIABLES:
         check_text(name, environ.get(name, ""))
     environ = _with_files(environ)
-    responders = _responders(environ, responder)
+    responders = read_responders(environ, responder)
     return Settings(
         host=read_host(environ, "ROOMCAST_HOST"),
         base_path=check_base_path("ROOMCAST_BASE_PATH", environ.get("ROOMCAST_BASE_PATH", "").strip()) or None,
@@ -365,19 +358,19 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         api_url=read_url(environ, "API_URL"),
         gateway_url=read_url(environ, "GATEWAY_URL"),
         data_dir=Path(environ.get("ROOMCAST_DATA") or DEFAULT_DATA_DIR),
-        database=_database(environ),
-        redis=_redis(environ),
+        database=read_database(environ),
+        redis=read_redis(environ),
         internal_host=read_host(environ, "ROOMCAST_INTERNAL_HOST"),
         internal_port=read_port(environ, "ROOMCAST_INTERNAL_PORT"),
         unready_s=read_seconds(environ, "ROOMCAST_UNREADY_S") or 0.0,
         drain_s=read_seconds(environ, "ROOMCAST_DRAIN_S"),
         guide_ingress=read_choice(environ, "ROOMCAST_INGRESS", ("on", "off"), "on") == "on",
-        auth=_auth(environ),
-        sign_in=_sign_in(environ),
+        auth=read_auth(environ),
+        sign_in=read_sign_in(environ),
         responders=responders,
-        openai=_openai(environ) if "openai" in responders else None,
-        agui=_endpoint(environ, "ROOMCAST_AGUI_URL", "ROOMCAST_AGUI_TOKEN") if "agui" in responders else None,
-        http=_endpoint(environ, "ROOMCAST_HTTP_URL", "ROOMCAST_HTTP_TOKEN") if "http" in responders else None,
+        openai=read_openai(environ) if "openai" in responders else None,
+        agui=read_endpoint(environ, "ROOMCAST_AGUI_URL", "ROOMCAST_AGUI_TOKEN") if "agui" in responders else None,
+        http=read_endpoint(environ, "ROOMCAST_HTTP_URL", "ROOMCAST_HTTP_TOKEN") if "http" in responders else None,
         system_prompt=environ.get("ROOMCAST_SYSTEM_PROMPT", "").strip() or None,
         token_budget=read_count(environ, "ROOMCAST_TOKEN_BUDGET", DEFAULT_TOKEN_BUDGET, 256),
         worker=read_choice(environ, "ROOMCAST_WORKER", ("on", "off"), "on") == "on",
@@ -398,7 +391,7 @@ def read_settings(environ: Mapping[str, str], responder: str | None = None) -> S
         url=read_url(environ, "ROOMCAST_URL"),
         token=read_token(environ, "ROOMCAST_TOKEN"),
         logs=read_log_options(environ),
-        tracing=_tracing(environ),
+        tracing=read_tracing(environ),
     )
 
 
@@ -450,47 +443,6 @@ def _with_files(environ: Mapping[str, str]) -> Mapping[str, str]:
     return {**environ, **contents}
 
 
-def _redis(environ: Mapping[str, str]) -> RedisOptions | None:
-    # REDIS_PORT alone is ignored: Kubernetes sets it in every pod of a namespace with a service named redis.
-    url = environ.get("REDIS_URL", "").strip()
-    options = _redis_url(url) if url else _redis_host(environ)
-    password = environ.get("REDIS_SENTINEL_PASSWORD", "").rstrip(LINE_END)
-    username = environ.get("REDIS_SENTINEL_USERNAME", "").strip()
-    if username and not password:
-        raise SettingsError("REDIS_SENTINEL_USERNAME", "is set without REDIS_SENTINEL_PASSWORD: set both")
-    if not password:
-        return options
-    if options is None or options.sentinel_master is None:
-        raise SettingsError("REDIS_SENTINEL_PASSWORD", "is set, but REDIS_URL names no sentinels (redis+sentinel://…)")
-    return replace(options, sentinel_username=username or None, sentinel_password=password)
-
-
-def _redis_url(url: str) -> RedisOptions:
-    # Imported here: a process without Redis does not load redis-py.
-    from roomcast.redis_client.url import parse_url
-
-    try:
-        return parse_url(url)
-    except ValueError as error:
-        raise SettingsError("REDIS_URL", str(error)) from None
-
-
-def _redis_host(environ: Mapping[str, str]) -> RedisOptions | None:
-    host = environ.get("REDIS_HOST", "").strip()
-    if not host:
-        return None
-    if not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
-        raise SettingsError("REDIS_HOST", f"is {host!r}; expected one host name or address (REDIS_URL takes several)")
-    check_host("REDIS_HOST", host)
-    from roomcast.redis_client import RedisAddress, RedisOptions
-    from roomcast.redis_client.url import DEFAULT_PORT
-
-    port = read_port(environ, "REDIS_PORT") or DEFAULT_PORT
-    return RedisOptions(
-        addresses=(RedisAddress(host, port),), password=environ.get("REDIS_PASSWORD", "").rstrip(LINE_END) or None
-    )
-
-
 def _additions(environ: Mapping[str, str]) -> AdditionLimits:
     defaults = AdditionLimits()
     return AdditionLimits(
@@ -540,7 +492,7 @@ def _moderation(environ: Mapping[str, str]) -> ModerationOptions | None:
     answers = read_choice(environ, "ROOMCAST_MODERATION_ANSWERS", choices, "streamed")
     limits = ModerationLimits(when_away, deadline_s, answers=answers)
     if not hook.startswith(("http://", "https://")):
-        if not _OWN_RESPONDER.fullmatch(hook):
+        if not OWN_FUNCTION.fullmatch(hook):
             raise SettingsError("ROOMCAST_MODERATION", f"is {hook!r}; expected an HTTP URL or module:function")
         return ModerationOptions(hook=hook, limits=limits)
     check_url("ROOMCAST_MODERATION", hook, query=True)
@@ -576,17 +528,6 @@ def _push(environ: Mapping[str, str]) -> PushOptions:
     )
 
 
-#: The SDK would record all traces for any other name.
-_SAMPLERS: Final = (
-    "parentbased_always_on",
-    "parentbased_always_off",
-    "parentbased_traceidratio",
-    "always_on",
-    "always_off",
-    "traceidratio",
-)
-
-
 def _files(environ: Mapping[str, str]) -> FileOptions:
     default = FileOptions()
     types = tuple(item.lower() for item in split_items(environ.get("ROOMCAST_FILES_TYPES", "")))
@@ -616,163 +557,3 @@ def _files_url(environ: Mapping[str, str]) -> str | None:
     if url and not url.startswith(FILE_SCHEMES):
         raise SettingsError("ROOMCAST_FILES_URL", f"must begin with one of {', '.join(FILE_SCHEMES)}")
     return url or None
-
-
-def _tracing(environ: Mapping[str, str]) -> bool:
-    urls = (read_url(environ, "OTEL_EXPORTER_OTLP_ENDPOINT"), read_url(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"))
-    exporter = read_choice(environ, "OTEL_TRACES_EXPORTER", ("otlp", "none"), "otlp")
-    disabled = read_choice(environ, "OTEL_SDK_DISABLED", ("true", "false"), "false") == "true"
-    if disabled or exporter == "none" or not any(urls):
-        return False
-    read_choice(environ, "OTEL_TRACES_SAMPLER", _SAMPLERS, _SAMPLERS[0])
-    own = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
-    read_choice(
-        environ, own if environ.get(own) else "OTEL_EXPORTER_OTLP_PROTOCOL", ("http/protobuf",), "http/protobuf"
-    )
-    return True
-
-
-_POSTGRES: Final = frozenset({"postgres", "postgresql"})
-
-
-def _database(environ: Mapping[str, str]) -> Path | str | None:
-    value = environ.get("DATABASE_URL", "").strip()
-    if not value:
-        return None
-    scheme, separator, rest = value.partition("://")
-    if scheme.partition("+")[0].lower() in _POSTGRES:
-        for place in re.split(r"[/?]", rest)[0].rpartition("@")[2].split(","):
-            if "%" not in place:  # not the directory of a Unix socket
-                check_host("DATABASE_URL", place.partition(":")[0])
-        return value
-    path = rest.partition("?")[0].removeprefix("/")
-    if scheme.lower() != "sqlite" or not separator or not rest.startswith("/") or not path or path == ":memory:":
-        # The value may contain a password, so the error message does not repeat it.
-        raise SettingsError(
-            "DATABASE_URL",
-            "is invalid; expected postgresql://user:password@host/name, sqlite:///relative/path.db"
-            " or sqlite:////absolute/path.db",
-        )
-    return Path(path)
-
-
-def _auth(environ: Mapping[str, str]) -> AuthOptions | None:
-    secret = environ.get("ROOMCAST_SECRET")
-    if secret is None:
-        if name := next((name for name in _PROVIDER if environ.get(name, "").strip()), None):
-            raise SettingsError(name, "is set without ROOMCAST_SECRET, which turns authentication on: set both")
-        return None
-    secret = secret.rstrip(LINE_END)
-    if not secret.strip():
-        # An empty secret is a deployment error, and must not turn authentication off.
-        raise SettingsError("ROOMCAST_SECRET", "is empty; set 32 bytes or more, or unset it")
-    try:
-        leeway_s = read_seconds(environ, "ROOMCAST_TOKEN_LEEWAY_S")
-        return AuthOptions(secret, DEFAULT_LEEWAY_S if leeway_s is None else leeway_s, _provider(environ))
-    except WeakSecret as error:
-        problem = f"is too weak: {error}; create one with `openssl rand -hex 32`"
-        raise SettingsError("ROOMCAST_SECRET", problem) from None
-
-
-#: The variable of each field of `ProviderOptions`.
-_PROVIDER_FIELDS: Final = {
-    "issuer": "ROOMCAST_JWT_ISSUER",
-    "audiences": "ROOMCAST_JWT_AUDIENCE",
-    "algorithms": "ROOMCAST_JWT_ALGORITHMS",
-    "secret": "ROOMCAST_JWT_SECRET",
-    "public_keys": "ROOMCAST_JWT_PUBLIC_KEY",
-    "jwks_url": "ROOMCAST_JWT_JWKS_URL",
-    "user_claim": "ROOMCAST_JWT_USER_CLAIM",
-    "name_claim": "ROOMCAST_JWT_NAME_CLAIM",
-    "scope_claim": "ROOMCAST_JWT_SCOPE_CLAIM",
-    "tenant_claim": "ROOMCAST_JWT_TENANT_CLAIM",
-}
-_PROVIDER: Final = tuple(_PROVIDER_FIELDS.values())
-
-
-def _provider(environ: Mapping[str, str]) -> ProviderOptions | None:
-    values = {name: environ.get(name, "").strip() for name in _PROVIDER}
-    if not any(values.values()):
-        return None
-    if url := values["ROOMCAST_JWT_JWKS_URL"]:
-        check_url("ROOMCAST_JWT_JWKS_URL", url, query=True)
-    from roomcast.auth.keys import fixed_keys  # loads `cryptography`
-
-    try:
-        options = ProviderOptions(
-            issuer=values["ROOMCAST_JWT_ISSUER"],
-            audiences=split_items(values["ROOMCAST_JWT_AUDIENCE"]),
-            algorithms=split_items(values["ROOMCAST_JWT_ALGORITHMS"]),
-            secret=environ.get("ROOMCAST_JWT_SECRET", "").rstrip(LINE_END) or None,
-            public_keys=values["ROOMCAST_JWT_PUBLIC_KEY"] or None,
-            jwks_url=values["ROOMCAST_JWT_JWKS_URL"] or None,
-            user_claim=values["ROOMCAST_JWT_USER_CLAIM"] or "sub",
-            name_claim=values["ROOMCAST_JWT_NAME_CLAIM"] or "name",
-            scope_claim=values["ROOMCAST_JWT_SCOPE_CLAIM"] or None,
-            tenant_claim=values["ROOMCAST_JWT_TENANT_CLAIM"] or None,
-        )
-        if options.jwks_url is None:
-            fixed_keys(options)
-    except InvalidOptions as error:
-        raise SettingsError(_PROVIDER_FIELDS[error.option], error.problem) from None
-    return options
-
-
-def _sign_in(environ: Mapping[str, str]) -> OpenIdOptions | None:
-    names = ("ROOMCAST_OIDC_ISSUER", "ROOMCAST_OIDC_CLIENT_ID", "ROOMCAST_PAGE_URL")
-    values = [environ.get(name, "").strip() for name in names]
-    if not any(values) and not environ.get("ROOMCAST_OIDC_CLIENT_SECRET"):
-        return None
-    for name, value in zip((*names, "ROOMCAST_SECRET"), (*values, environ.get("ROOMCAST_SECRET", "")), strict=True):
-        if not value.strip():
-            raise SettingsError(name, "is not set; the sign-in on the page needs it")
-    issuer, client_id, page_url = values
-    check_url(names[0], issuer)
-    if not is_safe_url(issuer):
-        raise SettingsError(names[0], "must begin with https://; http:// is accepted on loopback only")
-    from roomcast.auth.open_id import OpenIdOptions
-
-    return OpenIdOptions(
-        issuer=issuer,
-        client_id=client_id,
-        client_secret=environ.get("ROOMCAST_OIDC_CLIENT_SECRET", "").rstrip(LINE_END) or None,
-        page_url=check_url(names[2], page_url),
-        user_claim=environ.get("ROOMCAST_OIDC_USER_CLAIM", "").strip() or "sub",
-        tenant_claim=environ.get("ROOMCAST_OIDC_TENANT_CLAIM", "").strip() or None,
-    )
-
-
-def _responders(environ: Mapping[str, str], given: str | None) -> tuple[str, ...]:
-    name = "ROOMCAST_RESPONDER" if given is None else "--responder"
-    value = environ.get(name, "") if given is None else given
-    names = split_items(value) or ("demo",)
-    if names == ("none",):
-        return ()
-    for responder in names:
-        if responder not in RESPONDERS and not _OWN_RESPONDER.fullmatch(responder):
-            expected = f"{', '.join(RESPONDERS)}, module:name of a function of yours, or none alone"
-            raise SettingsError(name, f"has {responder!r}; expected a list of: {expected}")
-        if len(responder) > _MAX_RESPONDER_CHARS:
-            raise SettingsError(name, f"has a name of more than {_MAX_RESPONDER_CHARS} characters: {responder!r}")
-    return tuple(dict.fromkeys(names))
-
-
-def _openai(environ: Mapping[str, str]) -> OpenAiOptions:
-    url = read_url(environ, "OPENAI_BASE_URL")
-    key = read_token(environ, "OPENAI_API_KEY")
-    model = environ.get("OPENAI_MODEL", "").strip()
-    if not model:
-        raise SettingsError("OPENAI_MODEL", "is not set; set the name of the model that the responder openai uses")
-    if url is None and key is None:
-        raise SettingsError("OPENAI_API_KEY", "is not set; set it, or OPENAI_BASE_URL for a server that needs no key")
-    # Few compatible servers have the Responses API.
-    default: OpenAiApi = "responses" if url is None else "chat"
-    api = read_choice(environ, "ROOMCAST_OPENAI_API", get_args(OpenAiApi), default)
-    return OpenAiOptions(model=model, base_url=url or OPENAI_URL, api_key=key, api=api)
-
-
-def _endpoint(environ: Mapping[str, str], url_name: str, token_name: str) -> EndpointOptions:
-    url = read_url(environ, url_name)
-    if url is None:
-        raise SettingsError(url_name, "is not set; set the URL that this responder of ROOMCAST_RESPONDER calls")
-    return EndpointOptions(url=url, token=read_token(environ, token_name))
