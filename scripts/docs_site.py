@@ -148,7 +148,15 @@ def _commands() -> str:
     group = typer.main.get_command(commands)
     if not isinstance(group, typer.core.TyperGroup):
         raise TypeError("the command line has no commands")
-    return "\n\n".join(_command(f"roomcast {name}", command) for name, command in group.commands.items())
+    return "\n\n".join(_commands_of("roomcast", group))
+
+
+def _commands_of(name: str, group: typer.core.TyperGroup) -> Iterator[str]:
+    for each, command in group.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from _commands_of(f"{name} {each}", command)
+        else:
+            yield _command(f"{name} {each}", command)
 
 
 def _command(name: str, command: Any) -> str:

@@ -8,6 +8,7 @@
 | ``chats`` | `roomcast tail` and `roomcast publish` |
 | ``bot`` | `roomcast bot` |
 | ``stats`` | `roomcast stats` |
+| ``users`` | `roomcast users export`, `roomcast users erase` |
 | ``running`` | the settings of a command, its errors and exit codes |
 
 May import: app, settings, setting_values, auth, push, observability, client, contract, backoff; typer.

@@ -60,6 +60,7 @@ _DEFAULT_LINES: Final = 10
 _MAX_INPUT_BYTES: Final = 1_000_000
 #: Events that a look for a time reads at once: an answer has the time of its beginning, so another event decides.
 _LOOK: Final = 20
+_TOKENS: Final = "set ROOMCAST_TOKEN or --token-file, or ROOMCAST_SECRET with --user"
 _UNCERTAIN: Final = "the message may be stored: repeat with --id {}"
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _INDENT: Final = " " * 8
@@ -366,8 +367,14 @@ def _run(main: Callable[[], Coroutine[Any, Any, None]], chat: str) -> None:
             fail_with(error, chat)
 
 
-def fail_with(error: ClientError, chat: str) -> NoReturn:
-    """End the command with the exit code of a failure of the client."""
+def fail_with(error: ClientError, subject: str, remedy: str = _TOKENS) -> NoReturn:
+    """End the command with the exit code of a failure of the client.
+
+    Args:
+        error: The failure.
+        subject: The chat, or what else was asked for.
+        remedy: What to do about a refused token.
+    """
     from roomcast.client.errors import Refused
     from roomcast.contract.errors import ErrorCode
 
@@ -376,10 +383,9 @@ def fail_with(error: ClientError, chat: str) -> NoReturn:
     if error.code is None:
         fail(f"{error}; correct --url, or ROOMCAST_URL", EXIT_UNREACHABLE)
     if error.code == ErrorCode.UNAUTHORIZED:
-        remedy = "set ROOMCAST_TOKEN or --token-file, or ROOMCAST_SECRET with --user"
         fail(f"the server refuses the token: {error}; {remedy}", EXIT_REFUSED)
     if error.code == ErrorCode.CHAT_NOT_FOUND:
-        fail(f"{chat}: {error}; name a member with --user, or use its token", EXIT_NO_CHAT)
+        fail(f"{subject}: {error}; name a member with --user, or use its token", EXIT_NO_CHAT)
     fail(f"the server refuses: {error} ({error.code})", EXIT_REFUSED)
 
 

@@ -26,6 +26,7 @@ from roomcast.auth.scopes import ServiceScope
 from roomcast.cli import bot, chats, stats
 from roomcast.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from roomcast.cli.running import configure, errors_reported, fail, report, say
+from roomcast.cli.users import users
 
 if TYPE_CHECKING:
     from roomcast.app.config import ProcessConfig
@@ -378,6 +379,7 @@ app.command(epilog=chats.TAIL_EXAMPLES)(chats.tail)
 app.command(epilog=chats.PUBLISH_EXAMPLES)(chats.publish)
 app.command(epilog=bot.BOT_EXAMPLES)(bot.bot)
 app.command(epilog=stats.STATS_EXAMPLES)(stats.stats)
+app.add_typer(users)
 
 
 def _print_finding(finding: Finding) -> None:

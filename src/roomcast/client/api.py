@@ -6,7 +6,7 @@ Layer: client. Source: contract/rest.py.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -28,6 +28,8 @@ TokenSource = Callable[[], str | None]
 _TIMEOUT_S: Final = 10.0
 #: For each part of an upload, and for the answer, which the server sends once it has made a thumbnail.
 _UPLOAD_TIMEOUT_S: Final = 60.0
+#: For the next line of a long answer: the server may read a large table meanwhile.
+_LINE_TIMEOUT_S: Final = 300.0
 _LONGEST_RETRY_AFTER_S: Final = 60.0
 _MAX_QUOTED: Final = 300
 #: Statuses below 500 that ask to try again later.
@@ -125,15 +127,56 @@ class Api:
         )
         return body_of(Attachment, response)
 
+    async def lines(self, *segments: str) -> AsyncGenerator[bytes]:
+        """``GET`` of the path ``/api/{segments}``, whose answer is read line by line, without the line ends.
+
+        Raises:
+            ClientError: the request failed; also while the lines are read.
+        """
+        timeout = httpx.Timeout(_TIMEOUT_S, read=_LINE_TIMEOUT_S)
+        request = self._http.build_request("GET", self.url + _path(*segments), headers=self._headers(), timeout=timeout)
+        try:
+            response = await self._http.send(request, stream=True)
+            if response.is_error:
+                await response.aread()
+        except (httpx.HTTPError, OSError) as error:
+            raise self._unreachable(error) from error
+        self._check(response)
+        return self._lines_of(response)
+
+    async def _lines_of(self, response: httpx.Response) -> AsyncGenerator[bytes]:
+        rest = b""
+        try:
+            async for part in response.aiter_bytes():
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    yield line
+        except (httpx.HTTPError, OSError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            await response.aclose()
+        if rest:
+            yield rest
+
     async def _request(self, method: str, path: str, *, kind: str | None = None, **options: Any) -> httpx.Response:
-        token = self.token()
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = self._headers()
         if kind is not None:
             headers["Content-Type"] = kind
         try:
             response = await self._http.request(method, self.url + path, headers=headers, **options)
         except (httpx.HTTPError, OSError) as error:
-            raise Unreachable(f"{self.url} does not answer: {cause_of(error)}") from error
+            raise self._unreachable(error) from error
+        self._check(response)
+        return response
+
+    def _headers(self) -> dict[str, str]:
+        token = self.token()
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(f"{self.url} does not answer: {cause_of(error)}")
+
+    def _check(self, response: httpx.Response) -> None:
         status = response.status_code
         problem = _problem(response) if status >= HTTPStatus.BAD_REQUEST else None
         # A quota is full for hours.
@@ -145,7 +188,6 @@ class Api:
             if problem is None:
                 raise Refused(f"{self.url} is not the API of Roomcast: it answers {_reason(response)}", None)
             raise Refused(problem.detail, problem.code)
-        return response
 
 
 def _path(*segments: str) -> str:
