@@ -27,6 +27,7 @@ from roomcast.chat.commands import (
 from roomcast.chat.errors import (
     ChatArchived,
     ChatNotFound,
+    EmptyMessage,
     FileLimitReached,
     FileNotFound,
     NotAMember,
@@ -200,13 +201,17 @@ async def test_an_edit_keeps_its_files_but_those_that_it_drops(store: Store) -> 
     await upload(store, "g")
     sent = await store.chats.commit(new_message(member="ann", user_id="ann", files=("f", "g")))
     message_id = json.loads(sent.event.payload)["id"]
-    edit = new_message(member="ann", user_id="ann", replaces=message_id, drops=("f",))
+    edit = new_message(member="ann", user_id="ann", replaces=message_id, content="", drops=("f",))
     edited = await store.chats.commit(edit)
     assert [one["id"] for one in json.loads(edited.event.payload)["attachments"]] == ["g"]
     assert await store.files.file("f") is None
     assert await store.files.due_files(START, 10) == [("c", "f")]
     with pytest.raises(FileNotFound):
         await store.chats.commit(new_message(member="ann", user_id="ann", replaces=message_id, drops=("f",)))
+    with pytest.raises(EmptyMessage):
+        await store.chats.commit(
+            new_message(member="ann", user_id="ann", replaces=message_id, content="", drops=("g",))
+        )
     await store.chats.commit(DeleteMessage("c", message_id, START, "ann"))
     assert sorted(await store.files.due_files(START, 10)) == [("c", "f"), ("c", "g")]
 

@@ -214,6 +214,13 @@ class FileNotFound(ChatError):
         super().__init__(f"there is no file {file_id!r} that you may use here; upload it again")
 
 
+class EmptyMessage(ChatError):
+    """An edit would leave neither text nor files."""
+
+    def __init__(self) -> None:
+        super().__init__("the message would have neither a text nor a file; delete it instead")
+
+
 class FileTooLarge(ChatError):
     """The file is larger than the server accepts."""
 

@@ -28,7 +28,6 @@ from roomcast.contract.text import (
     MessageId,
     ModelName,
     NewCaption,
-    NewContent,
     NewTitle,
     NewUserId,
     PushEndpoint,
@@ -112,11 +111,12 @@ class EditMessage(Input):
     """The body of ``PUT /api/chats/{id}/messages/{messageId}``: a new version of a USER message, with a new answer.
 
     Attributes:
+        content: May be empty if the message has files that stay.
         client_msg_id: As in `SendMessage`.
         remove_files: Files of the message to remove.
     """
 
-    content: NewContent
+    content: NewCaption
     remove_files: list[FileId] = Field(
         default_factory=list, max_length=MAX_FILES_OF_MESSAGE, exclude_if=lambda value: not value
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from roomcast.chat.commands import DropFile, FinishFile, ForgetFile, NewMessage, PostponeFile, ReserveFile
-from roomcast.chat.errors import FileLimitReached, FileNotFound
+from roomcast.chat.errors import FileLimitReached, FileNotFound, EmptyMessage
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import Attachment
@@ -85,7 +85,10 @@ def of_version(work: Work, new: NewMessage, earlier: tuple[Attachment, ...]) -> 
     if missing := set(new.drops) - {one.id for one in earlier}:
         raise FileNotFound(min(missing))
     kept = (one for one in earlier if one.id not in new.drops)
-    return (*kept, *(_sendable(work, new, file_id) for file_id in new.files))
+    attachments = (*kept, *(_sendable(work, new, file_id) for file_id in new.files))
+    if not (new.content or attachments):
+        raise EmptyMessage
+    return attachments
 
 
 def attach(work: Work, message: StoredMessage, drops: Iterable[str]) -> None:

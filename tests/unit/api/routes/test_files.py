@@ -60,6 +60,19 @@ async def send(
     return await client.post("/api/chat/messages", json=body, headers=headers)
 
 
+async def test_an_edit_may_remove_the_text_or_files_but_not_all(client: httpx.AsyncClient) -> None:
+    one, two = [(await upload(client, b"text", name)).json()["id"] for name in ("a.txt", "b.txt")]
+    message_id = (await send(client, one, two, content="caption")).json()["id"]
+    address = f"/api/chats/c/messages/{message_id}"
+    edited = await client.put(address, json={"content": "", "removeFiles": [one]}, headers=ANN)
+    assert edited.status_code == 201
+    assert [file["id"] for file in edited.json()["attachments"]] == [two]
+    address = f"/api/chats/c/messages/{edited.json()['id']}"
+    refused = problem(await client.put(address, json={"content": "", "removeFiles": [two]}, headers=ANN))
+    assert (refused["status"], refused["code"]) == (422, "invalid")
+    assert "delete it instead" in refused["detail"]
+
+
 async def test_a_picture_is_uploaded_sent_and_shown(client: httpx.AsyncClient) -> None:
     content = picture()
     response = await upload(client, content, "../secret/\u202egnp.exe\n.png")

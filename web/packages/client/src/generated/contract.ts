@@ -785,6 +785,7 @@ export interface CustomEvent {
  * The body of ``PUT /api/chats/{id}/messages/{messageId}``: a new version of a USER message, with a new answer.
  *
  * Attributes:
+ *     content: May be empty if the message has files that stay.
  *     client_msg_id: As in `SendMessage`.
  *     remove_files: Files of the message to remove.
  */
