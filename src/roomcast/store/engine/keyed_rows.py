@@ -6,7 +6,8 @@ Layer: store.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, String, Table, Text
@@ -61,6 +62,13 @@ def sqlite_select(table: Table) -> str:
     asked = [f"json_extract(asked.value, '$[{place}]')" for place in range(len(key))]
     columns = _list(every, f"{table.name}.")
     return f"SELECT {columns} FROM json_each(?) AS asked JOIN {table.name} ON {_matches(table, asked)}"
+
+
+def select_by_key(connection: Connection, table: Table, keys: Sequence[Key]) -> tuple[str, tuple[Any, ...]]:
+    """The select of the rows with these keys, and its parameters."""
+    if connection.dialect.name == "postgresql":
+        return postgres_select(table), tuple(list(column) for column in zip(*keys, strict=True))
+    return sqlite_select(table), (json.dumps(keys),)
 
 
 @functools.cache

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import operator
 import sqlite3
 from collections import namedtuple
 from collections.abc import Mapping, Sequence
@@ -21,13 +20,11 @@ from sqlalchemy import (
     String,
     Table,
     Update,
-    and_,
     bindparam,
     case,
     delete,
     func,
     literal_column,
-    or_,
     select,
     text,
     update,
@@ -36,7 +33,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from roomcast.chat.model import StoredChat, StoredEvent
-from roomcast.store.engine.keyed_rows import by_key, split, sqlite_delete, sqlite_select, sqlite_upsert
+from roomcast.store.engine.keyed_rows import by_key, select_by_key, split, sqlite_delete, sqlite_select, sqlite_upsert
 from roomcast.store.lineage import Lineage
 from roomcast.store.message_queries import EACH_VERSION
 from roomcast.store.rows import AnyRow, from_ms, to_attachments, to_chat, to_event, to_message, to_ms, to_turn
@@ -423,8 +420,7 @@ def load_further(connection: Connection, needs: Needs, loaded: LoadedRows) -> No
         unsent, total = connection.execute(_UPLOADED, {"user": user_id}).one()
         loaded.uploaded[user_id] = int(unsent), int(total)
     for table, keys in needs.rows.items():
-        is_asked = or_(*(and_(*map(operator.eq, table.primary_key, key)) for key in keys))
-        found = connection.execute(select(table).where(is_asked)).all()
+        found = connection.exec_driver_sql(*select_by_key(connection, table, sorted(keys))).all()
         loaded.rows.setdefault(table, {}).update(by_key(table, [tuple(row) for row in found]))
 
 

@@ -17,6 +17,7 @@ from roomcast.store.rules import files as attached_files
 from roomcast.store.rules import quotas
 from roomcast.store.rules.exchange import LoadedRows, Needs
 from roomcast.store.rules.membership import reads, rights
+from roomcast.store.rules.turns import asked
 from roomcast.store.rules.work import Work
 from roomcast.store.tables import files, messages
 
@@ -38,9 +39,9 @@ def needs(needs: Needs, new: NewMessage) -> None:
 
 
 def follow(needs: Needs, loaded: LoadedRows, new: NewMessage) -> None:
-    """The quotas of the author, unless the chat does not answer."""
+    """The quotas of the author, unless the message asks for no answer."""
     chat = loaded.chats.get(new.chat_id)
-    if new.role == "USER" and (chat is None or chat.ai.answers != "never"):
+    if new.role == "USER" and (chat is None or asked(chat.ai, new) is not None):
         quotas.needs(needs, new.quotas, new.member)
 
 

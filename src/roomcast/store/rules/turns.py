@@ -114,6 +114,14 @@ class Question:
     attachments: tuple[Attachment, ...] = ()
 
 
+def asked(ai: ChatAi, new: NewMessage) -> str | None:
+    """The responder that a message asks for an answer, whether or not the chat permits it; None if it asks for none."""
+    responder = ai.responder or new.default_responder
+    if responder is None or new.role != "USER" or ai.answers == "never":
+        return None
+    return responder if ai.answers != "mention" or mentions(new.content, responder) else None
+
+
 class TurnRules:
     """The turns of a batch.
 
@@ -141,12 +149,9 @@ class TurnRules:
         Raises:
             AnswerActive: the chat is being answered, and refuses questions meanwhile.
         """
-        responder = ai.responder or new.default_responder
-        if responder is None or new.role != "USER" or ai.answers == "never":
-            return None
-        if ai.answers == "mention" and not mentions(new.content, responder):
-            return None
-        self._check_policy(ai, new.chat_id)
+        responder = asked(ai, new)
+        if responder is not None:
+            self._check_policy(ai, new.chat_id)
         return responder
 
     def replaced(self, new: NewMessage, message_id: str) -> Question:
