@@ -76,8 +76,14 @@ async def test_a_message_has_its_files_in_its_event_and_when_it_is_read(store: S
     ]
     found, _ = await store.chats.messages("c", before=None, after=None, limit=10)
     assert found[-1].attachments == (picture,)
+    chat = await store.chats.chat("c")
+    assert chat is not None
+    assert (chat.preview, chat.preview_file) == ("", "a.png")
     edited = await store.chats.commit(new_message(content="look", member="ann", user_id="ann", replaces=wire["id"]))
     assert json.loads(edited.event.payload)["attachments"] == wire["attachments"]
+    chat = await store.chats.chat("c")
+    assert chat is not None
+    assert (chat.preview, chat.preview_file) == ("look", None)
     stored = await store.files.file("f")
     assert stored is not None
     assert (stored.attached, stored.user_id, stored.chat_id) == (True, "ann", "c")

@@ -111,6 +111,14 @@ async def test_a_search_finds_only_messages_of_chats_of_which_the_caller_is_a_me
     assert mine
 
 
+async def test_messages_of_one_role_or_author_are_found(store: Store) -> None:
+    await send(store, "wish of ann", user_id="ann")
+    await send(store, "wish of bob", user_id="bob")
+    assert await found(store, "wish", only=MessageFilter(author="bob")) == ["wish of bob"]
+    assert await found(store, "wish", only=MessageFilter(role="USER", author="ann"), limit=1) == ["wish of ann"]
+    assert await found(store, "wish", only=MessageFilter(role="AI")) == []
+
+
 async def test_a_user_of_more_chats_than_a_query_names_finds_the_messages_of_all(store: Store) -> None:
     await send(store, "needle in a foreign chat", "hidden")
     new = [NewChat(f"n{number}", None, None, START, "ann") for number in range(140)]

@@ -92,6 +92,7 @@ class StoredChat:
         retention_days: After how many days messages are deleted; 0: never; None: as the deployment says.
         direct: The two users of a direct chat, which stay its only members; None: it is none.
         preview: The beginning of the newest message.
+        preview_file: The name of its first file, if it has no text.
         unread: The unread messages of a user, at most `MAX_UNREAD`; None if no user was given.
         mentions: Those that mention the user.
         notifications: What notifies the user; None if no user was given.
@@ -107,6 +108,7 @@ class StoredChat:
     state: ChatState | None = None
     direct: tuple[str, str] | None = None
     preview: str | None = None
+    preview_file: str | None = None
     unread: int | None = None
     mentions: int | None = None
     notifications: Notifications | None = None

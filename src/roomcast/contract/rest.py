@@ -255,6 +255,7 @@ class Chat(Output):
         direct: The two users of a direct chat. Left out if it is none.
         retention_days: After how many days messages are deleted; 0: never. Left out if the deployment says it.
         preview: The first 120 characters of the newest message; null if it has no messages.
+        preview_file: The name of its first file. Left out unless it has files and no text.
         unread: The user's unread messages, at most 999; null if the request names no user.
         mentions: Those that mention the user, counted alike.
         notify: What notifies the user now, with its default and a mute. Left out if ``all``.
@@ -271,6 +272,7 @@ class Chat(Output):
     archived: bool = Field(default=False, exclude_if=lambda value: not value)
     direct: tuple[UserId, ...] | None = Field(default=None, exclude_if=lambda value: value is None)
     preview: str | None = None
+    preview_file: str | None = Field(default=None, exclude_if=lambda value: value is None)
     unread: int | None = None
     mentions: int | None = None
     notify: NotifyLevel = Field(default="all", exclude_if=lambda value: value == "all")

@@ -116,7 +116,8 @@ def to_listed_chat(row: AnyRow, epochs: Mapping[int, str]) -> StoredChat:
         user_id=row.message_user_id if row.message_role == "USER" else None,
         time=from_ms(row.message_created_at),
     )
-    return replace(chat, last_message=message, preview=row.preview)
+    files = json.loads(row.preview_files) if row.preview_files and not row.preview else [{}]
+    return replace(chat, last_message=message, preview=row.preview, preview_file=files[0].get("name"))
 
 
 def to_event(row: AnyRow, epochs: Mapping[int, str]) -> StoredEvent:

@@ -120,6 +120,7 @@ def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
         last_message=chat.last_message,
         epoch=services.reader.epoch,
         preview=chat.preview,
+        preview_file=chat.preview_file,
         unread=chat.unread,
         mentions=chat.mentions,
         notify="all" if chat.notifications is None else chat.notifications.at(datetime.now(UTC)),

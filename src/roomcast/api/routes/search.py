@@ -12,8 +12,10 @@ from starlette.responses import Response
 
 from roomcast.api.callers import CurrentCaller
 from roomcast.api.routes.messages import PROBLEMS, PageLimit, as_json, services_of
+from roomcast.chat.model import MessageFilter
 from roomcast.contract import rest
-from roomcast.contract.text import ChatId, SearchText
+from roomcast.contract.events import Role
+from roomcast.contract.text import ChatId, SearchText, UserId
 
 search_router = APIRouter(responses=PROBLEMS, tags=["messages"])
 _DEFAULT_HITS: Final = 20
@@ -28,10 +30,17 @@ async def search_messages(
     chat_id: Annotated[ChatId | None, Query(alias="chatId")] = None,
     limit: PageLimit = _DEFAULT_HITS,
     cursor: _Cursor = None,
+    role: Annotated[Role | None, Query()] = None,
+    author: Annotated[UserId | None, Query()] = None,
 ) -> Response:
-    """Search the messages of the caller's chats, or of one chat, for texts with all words of ``q``."""
+    """Search the messages of the caller's chats, or of one chat, for texts with all words of ``q``.
+
+    ``role`` and ``author``, the id of a user, leave out the messages of others.
+    """
     before = None if cursor is None else int(cursor)
-    read = await services_of(request).search.search(caller, q, chat_id, before=before, limit=limit)
+    read = await services_of(request).search.search(
+        caller, q, chat_id, before=before, limit=limit, only=MessageFilter(role, author)
+    )
     hits = [
         rest.SearchHit(
             chat_id=hit.chat_id,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from roomcast.chat.errors import ChatNotFound
-from roomcast.chat.model import Caller, SearchHit
+from roomcast.chat.model import NO_FILTER, Caller, MessageFilter, SearchHit
 from roomcast.chat.policies.search_terms import Query, Snippet, find_snippet, parse_query
 from roomcast.chat.ports import ChatStore, SearchStore
 from roomcast.contract.tenants import tenant_of
@@ -54,7 +54,14 @@ class ChatSearch:
         self._index = index
 
     async def search(
-        self, caller: Caller, text: str, chat_id: str | None = None, *, before: int | None = None, limit: int
+        self,
+        caller: Caller,
+        text: str,
+        chat_id: str | None = None,
+        *,
+        before: int | None = None,
+        limit: int,
+        only: MessageFilter = NO_FILTER,
     ) -> SearchRead:
         """Messages that have all words of a text, among the chats of which the caller is a member now.
 
@@ -64,6 +71,7 @@ class ChatSearch:
             chat_id: The only chat to search.
             before: `SearchRead.next` of the previous page.
             limit: Maximum number of messages.
+            only: Which messages are found.
 
         Raises:
             ChatNotFound: the chat does not exist or is hidden from the caller.
@@ -87,7 +95,7 @@ class ChatSearch:
                 if len(hits) == limit:
                     return SearchRead(hits, position, complete)
                 position = hit.position
-                if (snippet := await _match(caller, hit, query)) is not None:
+                if (snippet := await _match(caller, hit, query, only)) is not None:
                     hits.append((hit, snippet))
                 if len(hit.content) > _SHORT_CHARS and time() >= ends:
                     return SearchRead(hits, position, complete)
@@ -107,10 +115,13 @@ class ChatSearch:
                 raise ChatNotFound(chat_id)
 
 
-async def _match(caller: Caller, hit: SearchHit, query: Query) -> Snippet | None:
+async def _match(caller: Caller, hit: SearchHit, query: Query, only: MessageFilter) -> Snippet | None:
     """The snippet of a message that the caller may see and that matches; None for others."""
     # Only for services: users are members of chats of their tenant.
     if tenant_of(hit.chat_id) != caller.tenant:
+        return None
+    # Not by the index, which has neither: a frequent word of a rare author takes several pages.
+    if only.role not in (None, hit.role) or only.author not in (None, hit.user_id):
         return None
     if len(hit.content) <= _SHORT_CHARS:
         return find_snippet(hit.content, query)

@@ -184,6 +184,7 @@ def _with_last_message(page: Select[*tuple[Any, ...]], reader: str | None) -> Se
             message.c.role.label("message_role"),
             message.c.user_id.label("message_user_id"),
             func.substr(message.c.content, 1, _PREVIEW_CHARS).label("preview"),
+            message.c.attachments.label("preview_files"),
             *(() if reader is None else _of_reader(chat, reader)),
             # Unlike the time of the message, it never decreases; clients compare it with those of other chats.
             select(events.c.created_at)

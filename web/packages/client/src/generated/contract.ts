@@ -486,6 +486,7 @@ export interface ChangeRetention {
  *     direct: The two users of a direct chat. Left out if it is none.
  *     retention_days: After how many days messages are deleted; 0: never. Left out if the deployment says it.
  *     preview: The first 120 characters of the newest message; null if it has no messages.
+ *     preview_file: The name of its first file. Left out unless it has files and no text.
  *     unread: The user's unread messages, at most 999; null if the request names no user.
  *     mentions: Those that mention the user, counted alike.
  *     notify: What notifies the user now, with its default and a mute. Left out if ``all``.
@@ -502,6 +503,7 @@ export interface Chat {
   archived?: boolean;
   direct?: string[] | null;
   preview: string | null;
+  previewFile?: string | null;
   unread: number | null;
   mentions: number | null;
   notify?: 'all' | 'mentions' | 'none';
