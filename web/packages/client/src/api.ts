@@ -52,6 +52,14 @@ export interface ApiOptions {
   getToken: TokenSource | null;
 }
 
+/** Which messages are found; default: all. */
+export interface SearchFilter {
+  readonly chatId?: string | undefined;
+  readonly role?: 'USER' | 'AI' | undefined;
+  /** The id of a user. */
+  readonly author?: string | undefined;
+}
+
 type Query = Record<string, string | number | null | undefined>;
 
 /** Methods of the REST API. Requests time out after 20 s. */
@@ -100,6 +108,11 @@ export class RoomcastApi {
   /** Archives a chat for all members or, if `archived` is false, takes it back. An archived chat is read-only. */
   archiveChat(chatId: string, archived: boolean): Promise<void> {
     return this.#request(archived ? 'PUT' : 'DELETE', pathOf(chatId, 'archive'));
+  }
+
+  /** Deletes messages so many days after they were sent; 0: never; null: as the server is set. For owners. */
+  setRetention(chatId: string, days: number | null): Promise<void> {
+    return this.#request('PUT', pathOf(chatId, 'retention'), { body: { days } });
   }
 
   /** Deletes a chat with all its messages. */
@@ -163,13 +176,13 @@ export class RoomcastApi {
   /** One page of messages, ascending by place: the newest page, or that before or after a place; of all or some authors. */
   listMessages(
     chatId: string,
-    page: { before?: number; after?: number; limit?: number; role?: 'USER' | 'AI'; author?: string } = {},
+    page: Omit<SearchFilter, 'chatId'> & { before?: number; after?: number; limit?: number } = {},
   ): Promise<MessagePage> {
     return this.#request('GET', pathOf(chatId, 'messages'), { query: page });
   }
 
-  /** Messages of the user's chats, or of one chat, that have all words of `q`, newest first. */
-  search(q: string, page: { chatId?: string; limit?: number; cursor?: string } = {}): Promise<SearchPage> {
+  /** Messages of the user's chats, or of one chat, of all or some authors, that have all words of `q`, newest first. */
+  search(q: string, page: SearchFilter & { limit?: number; cursor?: string } = {}): Promise<SearchPage> {
     return this.#request('GET', '/api/search', { query: { q, ...page } });
   }
 

@@ -397,11 +397,11 @@ export class WebSocketClient {
 
   #announce(message: ChatMessage): void {
     this.#events.emit('new-msg', message);
-    const { chatId, epoch, seq, role, userId = null, time, content } = message;
+    const { chatId, epoch, seq, role, userId = null, time, content, attachments } = message;
     // The guide's server sends no position.
     if (chatId === undefined || epoch === undefined || seq == null) return;
     const lastMessage = { epoch, seq, userId: role === 'USER' ? userId : null, time };
-    this.chats.touch({ chatId, seq, time, lastMessage, content });
+    this.chats.touch({ chatId, seq, time, lastMessage, content, file: attachments?.[0]?.name ?? null });
   }
 
   #leaveJoinedChats(): void {

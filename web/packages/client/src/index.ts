@@ -3,7 +3,7 @@
  *
  * Independent of any framework; `@roomcast/react` adds hooks.
  */
-export { RoomcastApi, type TokenSource } from './api.ts';
+export { RoomcastApi, type SearchFilter, type TokenSource } from './api.ts';
 export { ChatList, type ChatListSnapshot, INITIAL_CHAT_LIST } from './chat/chat-list.ts';
 export { type ClientOptions, createClient, websocket, WebSocketClient, websocketClient } from './client.ts';
 export { type ConnectionSnapshot, INITIAL_CONNECTION } from './connection/connection.ts';

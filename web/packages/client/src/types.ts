@@ -47,6 +47,7 @@ export interface ChatMessage {
   turn?: Turn | null;
   /** The parts of an answer; null for a message of text alone. */
   parts?: readonly MessagePart[] | null;
+  attachments?: readonly Attachment[];
 }
 
 /** One part of an answer, as in a `UIMessage` of the AI SDK. */
@@ -169,6 +170,8 @@ export interface ChatSummary {
   readonly direct: readonly string[] | null;
   /** The beginning of the newest message; null without messages. */
   readonly preview: string | null;
+  /** The name of its first file, if it has files and no text. */
+  readonly previewFile: string | null;
   /** Messages that the user has not read, at most 999: neither own nor deleted ones. */
   readonly unread: number;
   /** Those that mention the user. */

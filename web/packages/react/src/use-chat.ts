@@ -39,8 +39,8 @@ export interface UseChatResult extends Omit<ChatSnapshot, 'chatId'> {
   stop: (turnId?: string) => Promise<void>;
   /** Answers the question of a turn again, as a new version. Rejects with a `RoomcastError`. */
   regenerate: (turnId: string) => Promise<unknown>;
-  /** Replaces an own message by a new version, which gets a new answer. Rejects with a `RoomcastError`. */
-  edit: (messageId: string, content: string) => Promise<unknown>;
+  /** Replaces an own message by a new version, which gets a new answer, and removes files. Rejects with a `RoomcastError`. */
+  edit: (messageId: string, content: string, removeFiles?: readonly string[]) => Promise<unknown>;
   /** Deletes an own message in all its versions. Rejects with a `RoomcastError`, as do the next four. */
   deleteMessage: (messageId: string) => Promise<void>;
   /** Adds a reaction of the user or, if `adds` is false, takes it back. */
@@ -100,7 +100,7 @@ function actionsOf(session: ChatSession | null): Actions {
     discard: (key) => session?.discard(key),
     stop: async (turnId) => chat().stop(turnId),
     regenerate: async (turnId) => chat().regenerate(turnId),
-    edit: async (messageId, content) => chat().edit(messageId, content),
+    edit: async (messageId, content, removeFiles) => chat().edit(messageId, content, removeFiles),
     deleteMessage: async (messageId) => chat().delete(messageId),
     react: async (messageId, emoji, adds) => chat().react(messageId, emoji, adds),
     pin: async (messageId, adds) => chat().pin(messageId, adds),

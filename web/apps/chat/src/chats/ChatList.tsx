@@ -4,6 +4,7 @@ import type { ChatSummary, RoomcastError } from '@roomcast/react';
 import { describeError } from '../errors.ts';
 import { useStrings } from '../i18n/language.ts';
 import { toTitle } from '../text/input.ts';
+import { summaryOf } from '../text/summary.ts';
 import { ChatItem } from './ChatItem.tsx';
 import { titleOf } from './titles.ts';
 
@@ -23,7 +24,7 @@ interface Props {
 
 export function ChatList(props: Props) {
   const { chats, failure, loading, hasMore, activeId, homeId, me, onMore, onRetry, onOpen } = props;
-  const { chats: words, app, errors } = useStrings();
+  const { chats: words, app, errors, files } = useStrings();
   // The open chat and the home chat, if the loaded pages do not contain them.
   const unlisted = [...new Set([activeId, homeId])].filter(
     (id): id is string => id !== null && !loading && !chats.some((chat) => chat.id === id),
@@ -53,7 +54,7 @@ export function ChatList(props: Props) {
             unread={chat.id === activeId ? 0 : chat.unread}
             mentions={chat.id === activeId ? 0 : chat.mentions}
             muted={chat.notify === 'none'}
-            preview={toTitle(chat.preview ?? '')}
+            preview={toTitle(summaryOf(chat.preview ?? '', chat.previewFile, files))}
             time={chat.lastMessage?.time.getTime() ?? null}
             onOpen={onOpen}
           />

@@ -1,5 +1,5 @@
-/** The menu of the open chat: notifications, rename, archive, leave, delete. */
-import type { ChatSummary, UseChatsResult } from '@roomcast/react';
+/** The menu of the open chat: notifications, rename, archive, retention, leave, delete. */
+import { type ChatSummary, type UseChatsResult, useRoomcastClient } from '@roomcast/react';
 import { type SubmitEvent, useState } from 'react';
 
 import { useStrings } from '../i18n/language.ts';
@@ -11,6 +11,7 @@ import { Icon } from '../ui/Icon.tsx';
 import { Panel } from '../ui/Panel.tsx';
 import { useAttempt } from '../ui/requests.ts';
 import { useCopy } from '../ui/useCopy.ts';
+import { Retention } from './Retention.tsx';
 
 interface Props {
   readonly chat: ChatSummary;
@@ -31,9 +32,10 @@ export function ChatMenu(props: Props) {
 
 function Menu({ chat, me, list, onGone, close }: Props & { readonly close: () => void }) {
   const { chatMenu: words, chats, notifications } = useStrings();
+  const { api } = useRoomcastClient();
   const rights = useRights(chat.id, me);
   const [copied, copy] = useCopy(new URL(chatPath(chat.id), window.location.origin).href);
-  const [asked, setAsked] = useState<'rename' | 'leave' | 'delete' | 'notifications' | null>(null);
+  const [asked, setAsked] = useState<'rename' | 'retention' | 'leave' | 'delete' | 'notifications' | null>(null);
   const [failure, attempt] = useAttempt();
 
   function run(change: Promise<void>, after?: () => void): void {
@@ -72,6 +74,8 @@ function Menu({ chat, me, list, onGone, close }: Props & { readonly close: () =>
               item('archive', chat.archived ? words.unarchive : words.archive, () =>
                 run(list.archiveChat(chat.id, !chat.archived)),
               )}
+            {(rights.deletes || chat.direct !== null) &&
+              item('retention', words.retention, () => setAsked('retention'))}
             {item('leave', words.leave, () => setAsked('leave'))}
             {rights.deletes && item('delete', words.delete, () => setAsked('delete'))}
           </ul>
@@ -97,6 +101,8 @@ function Menu({ chat, me, list, onGone, close }: Props & { readonly close: () =>
         );
       case 'notifications':
         return <ChatNotifications chatId={chat.id} me={me} onChange={() => void list.refresh()} />;
+      case 'retention':
+        return <Retention chatId={chat.id} onSave={(days) => run(api.setRetention(chat.id, days))} />;
       case 'leave':
       case 'delete':
         return (

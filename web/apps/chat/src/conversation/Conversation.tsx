@@ -1,5 +1,5 @@
 /** One chat: its messages, typing line and composer. Remounted for each chat. */
-import { type Attachment, type ChatEntry, useChat, useReads, useRoomcastClient } from '@roomcast/react';
+import { type Attachment, type ChatEntry, useChat, useMembers, useReads, useRoomcastClient } from '@roomcast/react';
 import { useCallback, useEffect, useMemo, useState } from 'react';
 
 import { describeError } from '../errors.ts';
@@ -24,6 +24,7 @@ import { ThreadsContext, useThreads } from './messages/threads.ts';
 import { TypingLine } from './composer/TypingLine.tsx';
 import { useShownMessage } from './messages/useShownMessage.ts';
 import { useScrollAnchor } from './messages/useScrollAnchor.ts';
+import { useDrop } from './composer/useDrop.ts';
 import { useUploads } from './composer/useUploads.ts';
 
 interface Props {
@@ -59,7 +60,7 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
   }, [visible, chatId, shown, epoch, onRead, thread]);
   const { reads } = useReads(chat.status === 'ready' ? chatId : null);
   const receipts = useMemo(() => receiptsOf(chat.messages, reads, me), [chat.messages, reads, me]);
-  const { conversation: words, chats: chatWords, errors, search } = useStrings();
+  const { conversation: words, chats: chatWords, errors, files, search } = useStrings();
   const blocked = useBlocked(chatId, me);
   const rights = useRights(chatId, me);
   const [scroller, anchor] = useScrollAnchor(listed, me);
@@ -70,7 +71,9 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
   const writes = blocked === null && !archived;
   const { scrollToEnd } = anchor;
   const { retry, discard, sendMessage, stop, regenerate, edit, versions, react, pin, deleteMessage, fileUrl } = chat;
+  const { members } = useMembers(chatId);
   const uploads = useUploads(chat.uploadFile, chat.removeFile);
+  const dropping = useDrop(acceptsFiles && writes && chat.status === 'ready' ? uploads.add : null);
   const actions = useMemo((): ChatActions => {
     return {
       retry,
@@ -82,7 +85,7 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
       versions,
       stop: (turnId) => void attempt(stop(turnId)),
       regenerate: (turnId) => void attempt(regenerate(turnId)),
-      edit: (messageId, content) => attempt(edit(messageId, content)),
+      edit: (messageId, content, removed) => attempt(edit(messageId, content, removed)),
       me,
       fileUrl,
       react: (messageId, emoji, adds) => void attempt(react(messageId, emoji, adds)),
@@ -142,9 +145,9 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
     if (root !== null) showPlace(root);
   }, [root, showPlace]);
 
-  function send(content: string, files: readonly Attachment[]): void {
+  function send(content: string, attachments: readonly Attachment[]): void {
     // The message itself shows the outcome; the failure of an earlier action goes.
-    void attempt(chat.sendMessage(content, replied?.id ?? thread, files));
+    void attempt(chat.sendMessage(content, replied?.id ?? thread, attachments));
     setReplied(null);
     scrollToEnd();
   }
@@ -191,6 +194,11 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
       {chat.status === 'ready' && <Pins messages={chat.messages} read={chat.pins} />}
       {thread !== null && <ThreadBar replies={threads.sizes.get(thread) ?? 0} onClose={closeThread} />}
       <div className="conversation__body">{body()}</div>
+      {dropping && (
+        <p className="drop-hint" role="status" data-testid="drop-hint">
+          {files.drop}
+        </p>
+      )}
       {/* A user without read access cannot write either. */}
       {archived && (
         <p id="composer" className="archived-note" tabIndex={-1}>
@@ -217,7 +225,7 @@ export function Conversation({ chatId, me, online, acceptsFiles, archived = fals
             <Composer
               userId={me}
               chatId={chatId}
-              people={peopleOf(chat.messages, chat.presence.online, me)}
+              people={peopleOf(chat.messages, chat.presence.online, members?.map(({ userId }) => userId) ?? [], me)}
               onSend={send}
               uploads={acceptsFiles ? uploads : null}
               onTyping={chat.setTyping}

@@ -12,8 +12,8 @@ export interface ChatActions {
   /** Failures of these are shown above the composer. */
   readonly stop: (turnId: string) => void;
   readonly regenerate: (turnId: string) => void;
-  /** @returns Whether the new version is stored. */
-  readonly edit: (messageId: string, content: string) => Promise<boolean>;
+  /** @returns Whether the new version is stored, without the removed files. */
+  readonly edit: (messageId: string, content: string, removed: readonly string[]) => Promise<boolean>;
   /** The user of the page. */
   readonly me: string;
   /** The link of a file; null if it does not exist any more. */

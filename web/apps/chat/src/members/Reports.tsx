@@ -2,6 +2,7 @@
 import { type contract, useRoomcastClient } from '@roomcast/react';
 
 import { useStrings } from '../i18n/language.ts';
+import { summaryOf } from '../text/summary.ts';
 import { Failure } from '../ui/Failure.tsx';
 import { type Attempt, useLoaded } from '../ui/requests.ts';
 
@@ -11,14 +12,15 @@ interface Props {
 }
 
 export function Reports({ chatId, attempt }: Props) {
-  const { members: words, marks } = useStrings();
+  const { members: words, marks, files } = useStrings();
   const { api } = useRoomcastClient();
   const { value, error, reload } = useLoaded(async () => {
     const { reports } = await api.listReports(chatId);
     return Promise.all(
       reports.map(async (report) => {
         const { versions } = await api.listVersions(chatId, report.messageId);
-        return { report, text: versions.at(-1)?.content ?? '' };
+        const last = versions.at(-1);
+        return { report, text: summaryOf(last?.content ?? '', last?.attachments?.[0]?.name, files) };
       }),
     );
   });

@@ -5,6 +5,7 @@ import { useEffect, useRef } from 'react';
 import { titleOf } from '../chats/titles.ts';
 import { useStrings } from '../i18n/language.ts';
 import { openChat } from '../routing/route.ts';
+import { summaryOf } from '../text/summary.ts';
 import type { DeviceState } from './device.ts';
 
 /** Whether the new messages of a chat notify the user. */
@@ -15,22 +16,23 @@ function notifies(before: ChatSummary | undefined, now: ChatSummary): boolean {
 }
 
 export function usePageNotifications(chats: readonly ChatSummary[], me: string, state: DeviceState): void {
-  const { chats: words } = useStrings();
+  const { chats: words, files } = useStrings();
   const before = useRef(new Map<string, ChatSummary>());
   useEffect(() => {
     const known = before.current;
     before.current = new Map(chats.map((chat) => [chat.id, chat]));
     if (state !== 'page' || document.visibilityState === 'visible' || Notification.permission !== 'granted') return;
     for (const chat of chats) {
-      if (notifies(known.get(chat.id), chat)) show(chat, titleOf(chat, words, me));
+      if (notifies(known.get(chat.id), chat))
+        show(chat, titleOf(chat, words, me), summaryOf(chat.preview ?? '', chat.previewFile, files));
     }
-  }, [chats, me, state, words]);
+  }, [chats, me, state, words, files]);
 }
 
-function show(chat: ChatSummary, title: string): void {
+function show(chat: ChatSummary, title: string, body: string): void {
   try {
     // A later notification of the chat replaces an earlier one.
-    const shown = new Notification(title, { body: chat.preview ?? '', tag: chat.id });
+    const shown = new Notification(title, { body, tag: chat.id });
     shown.onclick = () => {
       window.focus();
       openChat(chat.id);

@@ -9,12 +9,14 @@ import { SearchDialog } from './SearchDialog.tsx';
 
 interface Props {
   readonly chats: readonly ChatSummary[];
+  /** The open chat; null if there is none. */
+  readonly chatId: string | null;
   readonly me: string;
   /** Called when the search closes. */
   readonly onOpen: () => void;
 }
 
-export function Search({ chats, me, onOpen }: Props) {
+export function Search({ chats, chatId, me, onOpen }: Props) {
   const { search: words } = useStrings();
   const [open, setOpen] = useState(false);
 
@@ -46,6 +48,7 @@ export function Search({ chats, me, onOpen }: Props) {
         createPortal(
           <SearchDialog
             chats={chats}
+            chatId={chatId}
             me={me}
             onClose={() => {
               setOpen(false);

@@ -1,5 +1,5 @@
 /** Search of chats, people and messages, opened by Ctrl+K or its button: a combobox with one list of results. */
-import { type ChatSummary, useSearch } from '@roomcast/react';
+import { type ChatSummary, useMembers, usePresence, useSearch } from '@roomcast/react';
 import { type KeyboardEvent, useEffect, useId, useRef, useState } from 'react';
 
 import { titleOf } from '../chats/titles.ts';
@@ -10,20 +10,38 @@ import { Icon } from '../ui/Icon.tsx';
 import { Marked } from './Marked.tsx';
 import { type Result, findChats } from './results.ts';
 
+/** The value of the assistant among the authors; those of users begin with `@`. */
+const AI = 'AI';
+
 interface Props {
   readonly chats: readonly ChatSummary[];
+  readonly chatId: string | null;
   readonly me: string;
   readonly onClose: () => void;
 }
 
-export function SearchDialog({ chats, me, onClose }: Props) {
+export function SearchDialog({ chats, chatId, me, onClose }: Props) {
   const { search: words, chats: chatWords, conversation, errors } = useStrings();
   const formats = useFormats();
   const [text, setText] = useState('');
+  const [author, setAuthor] = useState('');
+  const [here, setHere] = useState(false);
   const [active, setActive] = useState(0);
   const dialog = useRef<HTMLDialogElement>(null);
   const listId = useId();
-  const found = useSearch(text);
+  const { members } = useMembers(chatId);
+  const { online } = usePresence(chatId);
+  const people = [...new Set([...(members?.map(({ userId }) => userId) ?? []), ...online])].sort((a, b) =>
+    a.localeCompare(b),
+  );
+  const blank = text.trim() === '';
+  const filtered = author !== '' || here;
+  const found = useSearch(text, {
+    // Without a text, the newest messages of the open chat are listed.
+    chatId: here || blank ? (chatId ?? undefined) : undefined,
+    role: author === AI ? 'AI' : undefined,
+    author: author.startsWith('@') ? author.slice(1) : undefined,
+  });
   const messages = found.hits.map((hit): Result => ({
     key: `m ${hit.messageId}`,
     kind: 'message',
@@ -36,7 +54,7 @@ export function SearchDialog({ chats, me, onClose }: Props) {
     hit,
     open: () => openMessage(hit.chatId, hit.place),
   }));
-  const results = [...findChats(chats, text, chatWords, me, openChat), ...messages];
+  const results = [...(filtered ? [] : findChats(chats, text, chatWords, me, openChat)), ...messages];
   const current = Math.min(active, results.length - 1);
 
   useEffect(() => {
@@ -64,7 +82,7 @@ export function SearchDialog({ chats, me, onClose }: Props) {
 
   function state(): string {
     if (found.error !== null) return describeError(found.error, errors);
-    if (text.trim() === '') return words.hint;
+    if (blank && author === '') return words.hint;
     if (results.length === 0) return found.loading ? words.searching : words.nothing;
     return found.complete ? words.count(results.length) : words.incomplete;
   }
@@ -106,6 +124,39 @@ export function SearchDialog({ chats, me, onClose }: Props) {
           <Icon name="close" />
         </button>
       </div>
+      {chatId !== null && (
+        <div className="search__filters">
+          <label>
+            {words.from}{' '}
+            <select
+              className="field__input"
+              data-testid="search-author"
+              value={author}
+              onChange={(event) => {
+                setAuthor(event.target.value);
+                setActive(0);
+              }}
+            >
+              <option value="">{words.anyone}</option>
+              <option value={AI}>{conversation.ai}</option>
+              {people.map((userId) => (
+                <option key={userId} value={`@${userId}`}>
+                  {userId === me ? conversation.you : userId}
+                </option>
+              ))}
+            </select>
+          </label>
+          <label>
+            <input
+              type="checkbox"
+              data-testid="search-here"
+              checked={here}
+              onChange={(event) => setHere(event.target.checked)}
+            />{' '}
+            {words.here}
+          </label>
+        </div>
+      )}
       <ul id={listId} className="search__results" role="listbox" aria-label={words.results}>
         {results.map((result, index) => (
           <li

@@ -98,7 +98,7 @@ export function Shell({ userId, authEnabled, signIn, pushKey, acceptsFiles }: Pr
         onSignOut={() => void signOut(userId, words.identity, signIn)}
         settings={<NotificationSettings me={userId} device={device} onChange={() => void list.refresh()} />}
       >
-        <Search chats={list.chats} me={userId} onOpen={drawer.hide} />
+        <Search chats={list.chats} chatId={chatId} me={userId} onOpen={drawer.hide} />
         <NewChat onCreate={createChat} />
         <ChatList
           chats={list.chats.filter(({ archived }) => !archived)}

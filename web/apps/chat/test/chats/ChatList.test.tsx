@@ -10,6 +10,7 @@ const chat = (id: string, title: string | null = null, unread = 0, mentions = 0)
   lastSeq: 1,
   lastMessage: { epoch: 'e1', seq: 1, userId: 'bob', time: new Date(2_000) },
   preview: 'line one\nline two',
+  previewFile: null as string | null,
   unread,
   mentions,
   archived: false,

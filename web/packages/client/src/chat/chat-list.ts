@@ -39,6 +39,8 @@ interface Activity {
   readonly lastMessage: LastMessage | null;
   /** Its text, if known. */
   readonly content?: string;
+  /** The name of its first file, if known. */
+  readonly file?: string | null;
 }
 
 /** Immutable state of the chat list. */
@@ -225,7 +227,7 @@ export class ChatList {
    *
    * @internal
    */
-  touch({ chatId, seq, time, lastMessage, content }: Activity): void {
+  touch({ chatId, seq, time, lastMessage, content, file = null }: Activity): void {
     if (!this.#snapshot.hasListeners) return;
     const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
     if (!known) {
@@ -238,7 +240,10 @@ export class ChatList {
       ...(seq > known.lastSeq && { lastSeq: seq, lastActivityAt: time }),
       ...(isNewer(lastMessage, known.lastMessage) && {
         lastMessage,
-        ...(content !== undefined && { preview: content.slice(0, PREVIEW_CHARS) }),
+        ...(content !== undefined && {
+          preview: content.slice(0, PREVIEW_CHARS),
+          previewFile: content === '' ? file : null,
+        }),
         // An estimate until the list is read again: an announcement may stand for several messages.
         ...(this.#isUnread(chatId, lastMessage) && { unread: known.unread + 1 }),
       }),
@@ -415,7 +420,7 @@ export class ChatList {
 
   readonly #toSummary = (chat: Chat): ChatSummary => {
     const { id, title, createdAt, lastActivityAt, lastSeq, lastMessage, preview, unread, mentions } = chat;
-    const { archived, direct, notify } = chat;
+    const { archived, direct, notify, previewFile } = chat;
     // The response may be older than what this device has read.
     const isRead = lastSeq > 0 && lastSeq <= (this.#read.get(id) ?? 0);
     return {
@@ -427,6 +432,7 @@ export class ChatList {
       lastMessage: reviveLastMessage(lastMessage),
       // Servers of earlier versions do not count.
       preview: preview ?? null,
+      previewFile: previewFile ?? null,
       unread: isRead ? 0 : (unread ?? 0),
       mentions: isRead ? 0 : (mentions ?? 0),
       archived: archived ?? false,
@@ -468,7 +474,10 @@ function merge(known: readonly ChatSummary[], fresh: readonly ChatSummary[]): Ch
       old.title !== chat.title ||
       old.archived !== chat.archived ||
       (old.lastSeq === chat.lastSeq &&
-        (old.unread !== chat.unread || old.mentions !== chat.mentions || old.preview !== chat.preview));
+        (old.unread !== chat.unread ||
+          old.mentions !== chat.mentions ||
+          old.preview !== chat.preview ||
+          old.previewFile !== chat.previewFile));
     if (isChanged || isNewer(chat.lastMessage, old.lastMessage)) byId.set(chat.id, chat);
   }
   return [...byId.values()].sort((a, b) => (isBelow(a, b) ? 1 : -1));

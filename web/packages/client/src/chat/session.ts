@@ -28,6 +28,7 @@ import type {
   Attachment,
   Chat,
   CustomEvent,
+  EditMessage,
   Message,
   Presence,
   Turn,
@@ -250,9 +251,12 @@ export class ChatSession {
    *
    * @returns The new version; rejects with a `RoomcastError`.
    */
-  async edit(messageId: string, content: string): Promise<ChatEntry> {
+  async edit(messageId: string, content: string, removeFiles: readonly string[] = []): Promise<ChatEntry> {
     const { api, runtime } = this.#dependencies;
-    return toEntry(await api.editMessage(this.chatId, messageId, { content, clientMsgId: runtime.newId() }));
+    // The generated type has a tuple of each length.
+    const removed = [...removeFiles] as NonNullable<EditMessage['removeFiles']>;
+    const change: EditMessage = { content, removeFiles: removed, clientMsgId: runtime.newId() };
+    return toEntry(await api.editMessage(this.chatId, messageId, change));
   }
 
   /** Deletes an own message in all its versions; rejects with a `RoomcastError`. */

@@ -5,7 +5,6 @@
 import type { Attachment, ChatEntry } from '@roomcast/react';
 import {
   type ClipboardEvent,
-  type DragEvent,
   type SubmitEvent,
   type KeyboardEvent,
   useEffect,
@@ -17,6 +16,7 @@ import {
 import { useStrings } from '../../i18n/language.ts';
 import { rules } from '../../generated/rules.ts';
 import { excessLength, isComposing, toContent } from '../../text/input.ts';
+import { summaryOf } from '../../text/summary.ts';
 import { Icon } from '../../ui/Icon.tsx';
 import { focusLastMessage } from '../messages/messageKeys.ts';
 import { MentionList } from './MentionList.tsx';
@@ -105,22 +105,13 @@ export function Composer({ userId, chatId, people, onSend, uploads, onTyping, on
     uploads.add([...event.clipboardData.files]);
   }
 
-  function onDrop(event: DragEvent): void {
-    if (uploads === null || event.dataTransfer.files.length === 0) return;
-    event.preventDefault();
-    uploads.add([...event.dataTransfer.files]);
-  }
-
-  function onDragOver(event: DragEvent): void {
-    if (uploads !== null && event.dataTransfer.types.includes('Files')) event.preventDefault();
-  }
-
   return (
-    <form className="composer" onSubmit={onSubmit} onDrop={onDrop} onDragOver={onDragOver}>
+    <form className="composer" onSubmit={onSubmit}>
       {replyTo !== null && (
         <p className="composer__reply" role="status" data-testid="replying">
           <span className="composer__replied" dir="auto">
-            {marks.replyingTo(replyTo.userId ?? words.ai)}: {replyTo.content}
+            {marks.replyingTo(replyTo.userId ?? words.ai)}:{' '}
+            {summaryOf(replyTo.content, replyTo.attachments[0]?.name, fileWords)}
           </span>
           <button type="button" className="link" onClick={onCancelReply}>
             {marks.cancel}

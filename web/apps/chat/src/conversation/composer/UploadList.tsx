@@ -41,7 +41,11 @@ export function UploadList({ uploads }: { readonly uploads: Uploads }) {
             data-testid="upload-remove"
             aria-label={words.removeNamed(name)}
             title={words.removeNamed(name)}
-            onClick={() => uploads.remove(key)}
+            onClick={() => {
+              uploads.remove(key);
+              // The button is gone, and would take the focus with it.
+              document.getElementById('composer')?.focus();
+            }}
           >
             <Icon name="close" />
           </button>

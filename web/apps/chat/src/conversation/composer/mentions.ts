@@ -21,10 +21,15 @@ export function begunMention(text: string, caret: number): BegunMention | null {
   return match === null ? null : { start: match.index, text: match[1] ?? '' };
 }
 
-/** The assistant, and the users that are online or have written loaded messages. */
-export function peopleOf(messages: readonly ChatEntry[], online: readonly string[], me: string): readonly string[] {
+/** The assistant, and the users that are online, have written loaded messages or are members. */
+export function peopleOf(
+  messages: readonly ChatEntry[],
+  online: readonly string[],
+  members: readonly string[],
+  me: string,
+): readonly string[] {
   const authors = messages.map((message) => message.userId).filter((userId) => userId !== null);
-  return [AI, ...new Set([...online, ...authors.toReversed()])].filter((name) => name !== me);
+  return [AI, ...new Set([...online, ...authors.toReversed(), ...members])].filter((name) => name !== me);
 }
 
 export function suggestionsFor(people: readonly string[], text: string): readonly string[] {

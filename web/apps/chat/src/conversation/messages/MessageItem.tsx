@@ -59,10 +59,12 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
       {editing ? (
         <EditForm
           content={message.content}
+          files={message.attachments}
           label={message.status === 'failed' ? words.send : message.turn === null ? answer.saveOnly : answer.save}
-          onSave={(content) => {
-            if (message.status !== 'failed') return actions.edit(message.id, content);
-            actions.resend(message, content);
+          onSave={(content, removed) => {
+            if (message.status !== 'failed') return actions.edit(message.id, content, removed);
+            const attachments = message.attachments.filter(({ id }) => !removed.includes(id));
+            actions.resend({ ...message, attachments }, content);
             return Promise.resolve(true);
           }}
           onClose={() => {
@@ -73,7 +75,7 @@ export const MessageItem = memo(function MessageItem({ message, mine, showTime, 
       ) : (
         <Content message={shown} streaming={streaming} title={formats.full(message.time)} />
       )}
-      <Attachments files={shown.attachments} />
+      {!editing && <Attachments files={shown.attachments} />}
       <Reactions message={message} />
       {message.status === 'sending' && (
         <p className="message__state">

@@ -3,6 +3,7 @@ import type { ChatEntry } from '@roomcast/react';
 import { type MouseEvent, useContext, useState } from 'react';
 
 import { useStrings } from '../../i18n/language.ts';
+import { summaryOf } from '../../text/summary.ts';
 import { LoadedMessages, type ReportReason, useChatActions } from '../actions.ts';
 import { ThreadsContext } from './threads.ts';
 
@@ -179,7 +180,7 @@ export function ThreadButton({ messageId }: { readonly messageId: string }) {
 
 /** The message that a message replies to, as a link to it. */
 export function Quote({ messageId }: { readonly messageId: string }) {
-  const { marks: words, conversation } = useStrings();
+  const { marks: words, conversation, files } = useStrings();
   const { show } = useChatActions();
   const loaded = useContext(LoadedMessages);
   // An edited message has another id at the same place.
@@ -198,7 +199,9 @@ export function Quote({ messageId }: { readonly messageId: string }) {
           <bdi className="quote__author">
             {original.userId ?? (original.role === 'AI' ? conversation.ai : conversation.someone)}
           </bdi>{' '}
-          <span dir="auto">{original.deleted ? words.deleted : original.content}</span>
+          <span dir="auto">
+            {original.deleted ? words.deleted : summaryOf(original.content, original.attachments[0]?.name, files)}
+          </span>
         </>
       )}
     </button>

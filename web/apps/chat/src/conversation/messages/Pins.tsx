@@ -2,6 +2,7 @@
 import type { ChatEntry } from '@roomcast/react';
 
 import { useStrings } from '../../i18n/language.ts';
+import { summaryOf } from '../../text/summary.ts';
 import { useLoaded } from '../../ui/requests.ts';
 import { useChatActions } from '../actions.ts';
 
@@ -11,7 +12,7 @@ interface Props {
 }
 
 export function Pins({ messages, read }: Props) {
-  const { marks: words, conversation } = useStrings();
+  const { marks: words, conversation, files } = useStrings();
   const { show } = useChatActions();
   // The key changes with each pin of a loaded message. A failure leaves the list as it is; the next change reads it again.
   const { value: pins } = useLoaded(read, messages.map(({ id, pinned }) => (pinned ? id : '')).join(''));
@@ -23,7 +24,8 @@ export function Pins({ messages, read }: Props) {
         {pins.map((pin) => (
           <li key={pin.id}>
             <button type="button" className="quote" onClick={() => void show(pin)}>
-              <bdi className="quote__author">{pin.userId ?? conversation.ai}</bdi> <span dir="auto">{pin.content}</span>
+              <bdi className="quote__author">{pin.userId ?? conversation.ai}</bdi>{' '}
+              <span dir="auto">{summaryOf(pin.content, pin.attachments[0]?.name, files)}</span>
             </button>
           </li>
         ))}
