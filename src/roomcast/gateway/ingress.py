@@ -22,7 +22,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from roomcast.backoff import should_log
 from roomcast.contract.model import Payload
 from roomcast.contract.tenants import DEFAULT_TENANT, TenantId, qualify
-from roomcast.contract.text import ChatId, LocalUserId
+from roomcast.contract.text import ChatId, UserId
 from roomcast.gateway.ports import Rooms
 from roomcast.gateway.rooms import chat_room
 from roomcast.realtime.fanout.message import EncodedEvent
@@ -54,7 +54,7 @@ class PublishedRemoval(Payload):
 
     type: Literal["MEMBER_REMOVED"]
     chat_id: ChatId
-    user_id: LocalUserId
+    user_id: UserId
     tenant: TenantId | None = None
 
 

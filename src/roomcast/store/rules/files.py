@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from roomcast.chat.commands import DropFile, FinishFile, ForgetFile, NewMessage, PostponeFile, ReserveFile
-from roomcast.chat.errors import FileLimitReached, FileNotFound, EmptyMessage
+from roomcast.chat.errors import EmptyMessage, FileLimitReached, FileNotFound
 from roomcast.chat.model import StoredMessage
 from roomcast.chat.policies.rights import Right
 from roomcast.contract.events import Attachment
