@@ -12,6 +12,7 @@ histogram.
 | ``callers`` | authentication: the caller of a request from its bearer token |
 | ``problems`` | errors as RFC 9457 problem details |
 | ``middleware`` | what each request passes first: its id; checks of host, path, type and size of the body; HEAD |
+| ``links`` | the links of the OpenAPI document |
 | ``durations`` | how long requests take, by route; their log lines |
 | ``spans`` | the span of each request, for traces |
 | ``page`` | the files of the chat page and their headers |

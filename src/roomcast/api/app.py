@@ -23,6 +23,7 @@ from roomcast.api.dialects import agui_routes, ai_sdk, ai_sdk_socket, probe
 from roomcast.api.dialects.sending import OpenStreams
 from roomcast.api.direct import direct_admissions, direct_send
 from roomcast.api.durations import Key, RequestDurations, empty_durations
+from roomcast.api.links import add_links
 from roomcast.api.middleware import Checks, RequestChecks
 from roomcast.api.options import ApiOptions
 from roomcast.api.page import StaticPage
@@ -216,10 +217,12 @@ class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI 3.1 document."""
         if self.openapi_schema is None:
-            for path in super().openapi()["paths"].values():
+            document = super().openapi()
+            for path in document["paths"].values():
                 for operation in path.values():
                     content = operation["responses"]["default"]["content"]
                     content[MEDIA_TYPE] = content.pop("application/json")
+            add_links(document)
         return super().openapi()
 
 

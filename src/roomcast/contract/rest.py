@@ -576,7 +576,7 @@ class PushSubscription(Input):
     # http:// is accepted only on networks that the operator permits.
     endpoint: Annotated[PushEndpoint, Field(json_schema_extra={"pattern": url_pattern("https")})]
     keys: PushKeys
-    expiration_time: float | None = None
+    expiration_time: Annotated[float, Field(allow_inf_nan=False)] | None = None
 
 
 class SearchHit(Output):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from roomcast.contract.events import EventType
 from roomcast.contract.model import Input, Output
-from roomcast.contract.text import MAX_SEQ, WHOLE, ChatId, Seq, Timestamp, url_pattern
+from roomcast.contract.text import MAX_ID_CHARS, MAX_SEQ, TURN_ID, WHOLE, ChatId, Seq, Timestamp, url_pattern
 
 #: Chats that one webhook may be limited to.
 MAX_CHATS: Final = 100
@@ -41,6 +41,7 @@ def _receiver(url: str) -> str:
     return url
 
 
+WebhookId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=MAX_ID_CHARS, pattern=TURN_ID)]
 WebhookUrl = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_URL_CHARS, pattern=r"^[!-~]+$"),

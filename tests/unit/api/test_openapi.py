@@ -69,3 +69,32 @@ def test_the_document_states_which_urls_are_valid(document: dict[str, Any], url:
     for model, name in (("NewWebhook", "url"), ("PushSubscription", "endpoint")):
         schema = document["components"]["schemas"][model]["properties"][name]
         assert jsonschema.Draft202012Validator(schema).is_valid(url) is valid
+
+
+def test_each_link_gives_every_parameter_of_the_path(document: dict[str, Any]) -> None:
+    paths = {
+        operation["operationId"]: path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+    }
+    found = [
+        (source["operationId"], link)
+        for operations in document["paths"].values()
+        for source in operations.values()
+        for response in source["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+    for _, link in found:
+        assert set(link["parameters"]) == set(re.findall(r"{(\w+)}", paths[link["operationId"]]))
+    edges = {(source, link["operationId"]) for source, link in found}
+    assert edges >= {
+        ("create_chat", "read_chat"),
+        ("send_message", "pin_message"),
+        ("send_message", "stop_turn"),
+        ("create_invite", "accept_invite"),
+        ("upload_file", "remove_file"),
+        ("create_webhook", "test_webhook"),
+        ("erase_user", "read_erasure"),
+    }
+    # The id of a chat alone leads to no message.
+    assert ("create_chat", "pin_message") not in edges

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, TypeAdapter
 from starlette.responses import Response
 
 from roomcast import __version__
@@ -33,7 +33,7 @@ from roomcast.contract import rest
 from roomcast.contract.errors import Problem
 from roomcast.contract.events import Message, Role
 from roomcast.contract.model import Output
-from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, NewUserId, UserId
+from roomcast.contract.text import MAX_SEQ, ChatId, Epoch, NewUserId, QualifiedId, UserId
 from roomcast.observability.log_context import add_to_log_context
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,9 @@ def chat_body(chat: StoredChat, services: ApiServices) -> rest.Chat:
     )
 
 
+_ID: Final = TypeAdapter(QualifiedId)
+
+
 def encode_position(position: ChatPosition) -> str:
     """Encode a position in the list of chats as an opaque cursor."""
     text = json.dumps([position.last_activity_ms, position.id])
@@ -152,10 +155,11 @@ def decode_position(cursor: str) -> ChatPosition:
     """
     try:
         milliseconds, chat_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        chat_id.encode()  # fails for a lone surrogate, which no database accepts
-    except (binascii.Error, ValueError, TypeError, RecursionError, AttributeError):
+        # No database accepts a lone surrogate, and PostgreSQL no U+0000.
+        chat_id = _ID.validate_python(chat_id)
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         milliseconds, chat_id = None, None
-    if type(milliseconds) is not int or not isinstance(chat_id, str) or abs(milliseconds) > MAX_SEQ:
+    if type(milliseconds) is not int or chat_id is None or abs(milliseconds) > MAX_SEQ:
         raise RequestValidationError(
             [{"type": "cursor", "loc": ("query", "cursor"), "msg": "Use the nextCursor of the previous page"}]
         )

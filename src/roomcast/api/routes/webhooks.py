@@ -39,34 +39,34 @@ async def list_webhooks(request: Request, caller: AdminCaller) -> Response:
 
 
 @webhook_router.get("/{webhook_id}", response_model=contract.Webhook)
-async def read_webhook(request: Request, caller: AdminCaller, webhook_id: str) -> Response:
+async def read_webhook(request: Request, caller: AdminCaller, webhook_id: contract.WebhookId) -> Response:
     """Read a webhook."""
     return as_json(_body(await _webhooks(request).read(caller.tenant, webhook_id)))
 
 
 @webhook_router.patch("/{webhook_id}", response_model=contract.Webhook)
 async def change_webhook(
-    request: Request, caller: AdminCaller, webhook_id: str, command: contract.ChangeWebhook
+    request: Request, caller: AdminCaller, webhook_id: contract.WebhookId, command: contract.ChangeWebhook
 ) -> Response:
     """Change a webhook. Requests that are being sent meanwhile may still be those of before."""
     return as_json(_body(await _webhooks(request).change(caller.tenant, webhook_id, command)))
 
 
 @webhook_router.delete("/{webhook_id}", status_code=204)
-async def delete_webhook(request: Request, caller: AdminCaller, webhook_id: str) -> Response:
+async def delete_webhook(request: Request, caller: AdminCaller, webhook_id: contract.WebhookId) -> Response:
     """Delete a webhook, and what it has not received."""
     await _webhooks(request).delete(caller.tenant, webhook_id)
     return Response(status_code=204)
 
 
 @webhook_router.post("/{webhook_id}/secret", response_model=contract.WebhookWithSecret)
-async def rotate_webhook_secret(request: Request, caller: AdminCaller, webhook_id: str) -> Response:
+async def rotate_webhook_secret(request: Request, caller: AdminCaller, webhook_id: contract.WebhookId) -> Response:
     """Replace the secret. For 24 hours, requests are signed with the old one, too."""
     return as_json(_with_secret(*await _webhooks(request).rotate(caller.tenant, webhook_id)))
 
 
 @webhook_router.post("/{webhook_id}/test", response_model=contract.TestedWebhook)
-async def test_webhook(request: Request, caller: AdminCaller, webhook_id: str) -> Response:
+async def test_webhook(request: Request, caller: AdminCaller, webhook_id: contract.WebhookId) -> Response:
     """Send an event of the type `ping`, once, and return the outcome."""
     attempt, duration_s = await _webhooks(request).test(caller.tenant, webhook_id)
     return as_json(
@@ -83,7 +83,7 @@ async def test_webhook(request: Request, caller: AdminCaller, webhook_id: str) -
 async def list_webhook_deliveries(
     request: Request,
     caller: AdminCaller,
-    webhook_id: str,
+    webhook_id: contract.WebhookId,
     state: Literal["waiting", "dead"] = "dead",
     after: SeqParam = 0,
     limit: PageLimit = DEFAULT_PAGE,
@@ -97,7 +97,7 @@ async def list_webhook_deliveries(
 
 @webhook_router.post("/{webhook_id}/replay", response_model=contract.Webhook)
 async def replay_webhook(
-    request: Request, caller: AdminCaller, webhook_id: str, command: contract.ReplayWebhook
+    request: Request, caller: AdminCaller, webhook_id: contract.WebhookId, command: contract.ReplayWebhook
 ) -> Response:
     """Try dead events again: all, or one; or send all events since a cursor again."""
     webhooks = _webhooks(request)

@@ -304,6 +304,7 @@ async def test_a_body_without_a_declared_size_is_rejected_while_it_is_read(clien
         ("/api/chats?cursor=%00", 422),
         ("/api/chats?cursor=WzEsMl0", 422),
         ("/api/chats?cursor=WzAsIlx1ZDgwMCJd", 422),  # [0,"\ud800"]
+        ("/api/chats?cursor=WzEsICJcdTAwMDAiXQ", 422),  # [1, "\u0000"]
         ("/api/chats?cursor=" + "W" * 600, 422),
         ("/api/chats/c/messages?before=1&after=1", 422),
         ("/api/chats/c/messages?before=-1", 422),

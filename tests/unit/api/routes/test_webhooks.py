@@ -97,6 +97,11 @@ async def test_a_body_that_is_invalid_is_refused(tmp_path: Path, body: dict[str,
         assert problem(await client.post("/api/webhooks", json=body))["code"] == "invalid"
 
 
+async def test_an_id_that_no_database_can_store_is_refused(tmp_path: Path) -> None:
+    async with open_api(tmp_path) as (client, _):
+        assert problem(await client.get("/api/webhooks/a%00b"))["code"] == "invalid"
+
+
 async def test_a_tenant_may_have_32_webhooks(tmp_path: Path) -> None:
     async with open_api(tmp_path) as (client, _):
         for _ in range(32):
