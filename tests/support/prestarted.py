@@ -109,12 +109,15 @@ def is_equal_to_a_new_interpreter(env: Mapping[str, str], usual: Mapping[str, st
 @functools.cache
 def _forking_process() -> socket.socket:
     """Start the process that forks; it ends with this one."""
+    import roomcast
     from support.processes import clean_environment
 
+    # The tests may be those of a mutant, whose source is a copy.
+    source = str(Path(roomcast.__file__).parents[1])
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
         [sys.executable, __file__, str(its.fileno())],
-        env=clean_environment(),
+        env=clean_environment({"PYTHONPATH": source}),
         pass_fds=[its.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
