@@ -31,6 +31,7 @@ from roomcast.chat.commands import (
     NewCustomEvents,
     NewInvite,
     NewMemberChange,
+    NewVersion,
     OpenDirect,
     Pin,
     React,
@@ -293,6 +294,23 @@ async def test_an_erasure_begins_the_removal_of_files_that_were_not_sent(parts: 
     assert sorted(await files.due_files(START, 10)) == [("c", "f"), ("c", "unfinished")]
     assert await files.file("f") is None
     assert local_id(GONE) not in await dump(parts.store, "ended_sessions")
+
+
+async def test_an_erasure_leaves_no_trace_of_the_user_that_regenerated_an_answer(parts: Parts) -> None:
+    store = parts.store
+    await store.chats.commit(NewChat("c", None, None, START, "ann", (GONE,)))
+    await store.chats.commit(new_message(member="ann", user_id="ann", default_responder="demo", creates=None))
+    for again in (True, False):
+        turn = await store.turns.claim_turn(START, START)
+        assert turn is not None
+        await store.turns.commit(StartTurn(turn.claim, START))
+        await store.turns.commit(EndTurn(turn.claim, Ending(TurnStatus.COMPLETE, content="a"), START))
+        if again:
+            await store.chats.commit(NewVersion("c", turn.claim.turn_id, START, GONE))
+    assert any(local_id(GONE) in line for line in (await dump(store)).splitlines() if line.startswith("turns"))
+    await parts.data.request(ANYONE, GONE)
+    assert await parts.data.erase_one()
+    assert local_id(GONE) not in await dump(store, "ended_sessions")
 
 
 async def test_an_erasure_goes_on_after_a_crash_and_once_only(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

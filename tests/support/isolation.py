@@ -52,6 +52,8 @@ ENV: Final[Mapping[str, str]] = {
         "CONNECTIONS", "ADDRESS_CONNECTIONS", "UPLOADS",
     )
 }  # fmt: skip
+#: Chats of all tenants that are used most.
+_BUSY: Final = 12
 
 
 class Isolation:
@@ -211,8 +213,12 @@ class Isolation:
     # -- operations
 
     def _pick(self) -> tuple[Place, Chat, str, bool]:
-        """A chat, any user of its tenant, and whether it is a member; members are as likely as others."""
-        place = self._chance.choice(list(self._chats))
+        """A chat, any user of its tenant, and whether it is a member; members are as likely as others.
+
+        Of many chats, a few are used most, so that they have members that come and go, messages and files.
+        """
+        places = list(self._chats)
+        place = self._chance.choice(places[:: len(places) // _BUSY + 1] if self._chance.random() < 0.7 else places)
         chat = self._chats[place]
         users = chat.members if chat.members and self._chance.random() < 0.5 else self._users[place[0]]
         user = self._chance.choice(users)
@@ -285,10 +291,11 @@ class Isolation:
     async def _remove(self) -> None:
         (tenant, name), chat, user, member = self._pick()
         other = self._chance.choice([user, *chat.members])
+        link = await self._newest_link((tenant, name), other)
         path = f"/api/chats/{name}/members/{other}"
         answer = await self._request(tenant, user, "DELETE", path)
         if self._count("remove", answer, member=member):
-            self._model.leave((tenant, name), other)
+            await self._end((tenant, name), other, link)
 
     async def _change_member(self) -> None:
         """Change a role, or mute: which of both may do it is the subject of other tests."""
@@ -312,6 +319,7 @@ class Isolation:
         service = self._chance.random() < 0.5
         ends = bool(chat.banned) and self._chance.random() < 0.7
         other = self._chance.choice(sorted(chat.banned) if ends else [user, *chat.members])
+        link = await self._newest_link((tenant, name), other)
         answer = await self._request(
             tenant,
             "backend" if service else user,
@@ -325,7 +333,7 @@ class Isolation:
             chat.banned.discard(other)
             return
         chat.banned.add(other)
-        self._model.leave((tenant, name), other)
+        await self._end((tenant, name), other, link)
 
     async def _mark_read(self) -> None:
         (tenant, name), _, user, member = self._pick()
@@ -392,11 +400,30 @@ class Isolation:
         if self._links:
             ended = [link for link in self._links if not self._chats[link[0]].has(link[1])]
             place, user, url = self._chance.choice(ended if ended and self._chance.random() < 0.5 else self._links)
-            answer = await self._http.get(url + self._chance.choice(["", "&thumbnail=true"]))
-            small = answer.headers.get("content-type") == "image/webp"
-            if answer.is_success and not small and [mark.place for mark in self._model.marks(answer.text)] != [place]:
-                raise Leak(f"{url} of {place} leads to {answer.text}")
-            self._count("thumbnail" if small else "download", answer, member=self._chats[place].has(user))
+            await self._open(place, user, url)
+
+    async def _open(self, place: Place, user: str, url: str) -> None:
+        answer = await self._http.get(url + self._chance.choice(["", "&thumbnail=true"]))
+        small = answer.headers.get("content-type") == "image/webp"
+        if answer.is_success and not small and [mark.place for mark in self._model.marks(answer.text)] != [place]:
+            raise Leak(f"{url} of {place} leads to {answer.text}")
+        self._count("thumbnail" if small else "download", answer, member=self._chats[place].has(user))
+
+    async def _newest_link(self, place: Place, user: str) -> str | None:
+        """A link to a file that a member may read."""
+        sent = [file_id for of, file_id, _, is_sent in self._files if of == place and is_sent]
+        if not sent or not self._chats[place].has(user):
+            return None
+        path = f"/api/chats/{place[1]}/files"
+        answer = await self._request(place[0], user, "GET", path, params={"id": sent[-3:]})
+        return next((link["url"] for link in answer.json()["links"]), None)
+
+    async def _end(self, place: Place, user: str, link: str | None) -> None:
+        """A user is no member any more: its link leads nowhere."""
+        self._model.leave(place, user)
+        if link is not None:
+            await self._open(place, user, link)
+            self.done["link after removal refused"] += 1
 
     async def _forge(self) -> None:
         """Use a link as another user, or for another file."""

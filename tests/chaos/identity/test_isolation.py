@@ -33,6 +33,7 @@ def addresses(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         env = {**ENV, "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis.port)}
         gateway_env = {**env, "API_URL": f"http://127.0.0.1:{internal}"}
         env |= {"ROOMCAST_INTERNAL_PORT": internal, "ROOMCAST_VAPID_KEY": new_key()}
+        env["ROOMCAST_FILES_URL"] = f"file://{tmp_path_factory.mktemp('files')}"
         env["DATABASE_URL"] = postgres.url(postgres.create_database())
         api = stack.enter_context(Roomcast.api(None, env=env))
         gateways = [stack.enter_context(Roomcast.gateway(env=gateway_env)) for _ in range(2)]

@@ -27,6 +27,7 @@ async def test_random_use_shows_nothing_to_others_than_members(tmp_path: Path) -
         "search with hits",
         "download done",
         "download refused",
+        "link after removal refused",
         "thumbnail done",
         "forged link refused",
         "preview done",
