@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -45,6 +46,7 @@ _UPLOAD: Final = re.compile(r"/api/chats/[^/]+/files")
 _METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
+@lru_cache(256)
 def host_name(header: str) -> str:
     """The host of a Host header in lower case, without the port: ``[::1]:3000`` → ``[::1]``."""
     header = header.strip().lower()
@@ -223,8 +225,8 @@ class _Bodies:
 
     def refusal(self, headers: Mapping[bytes, bytes]) -> Response | None:
         """The 415 or 413 of a body with these headers; None if it may be received."""
-        kind = headers.get(b"content-type", b"").decode("latin-1")
-        if kind.partition(";")[0].strip().lower() != "application/json":
+        kind = headers.get(b"content-type", b"")
+        if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
             return problem_response(415, "send the body as JSON, with Content-Type: application/json")
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared[:20]) > self.limit_bytes:

@@ -24,7 +24,7 @@ class _Block:
 
     def __init__(self, facts: Mapping[str, str | None]) -> None:
         self._own = dict(log_facts())
-        self._own.update((name, value) for name, value in facts.items() if value is not None)
+        self._own.update({name: value for name, value in facts.items() if value is not None})
 
     def __enter__(self) -> None:
         self._token = _facts.set(self._own)
@@ -47,7 +47,7 @@ def add_to_log_context(**facts: str | None) -> None:
     """Add facts to the current `log_context`, if there is one, until its end. None: unknown."""
     own = _facts.get()
     if own is not None:
-        own.update((name, value) for name, value in facts.items() if value is not None)
+        own.update({name: value for name, value in facts.items() if value is not None})
 
 
 def log_facts() -> Mapping[str, str]:

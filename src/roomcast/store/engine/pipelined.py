@@ -156,16 +156,20 @@ def _write_statements(changes: Changes) -> Iterator[tuple[str, Sequence[Sequence
     if changes.grown_chats:
         heads = [(chat.id, chat.last_seq, to_ms(chat.last_activity_at)) for chat in changes.grown_chats]
         parts.append((_UPDATE_CHATS, _columns(heads)))
-    if parts:
-        *others, last = (statement for statement, _ in parts)
-        named = ", ".join(f"part_{number} AS ({statement})" for number, statement in enumerate(others))
-        yield f"WITH {named} {last}" if named else last, list(chain.from_iterable(columns for _, columns in parts))
+    others = []
     for table, keyed in changes.rows.items():
         gone, put = split(table, keyed)
         if gone:
-            yield postgres_delete(table), _columns(gone)
+            others.append((postgres_delete(table), _columns(gone)))
         if put:
-            yield postgres_upsert(table), _columns(put)
+            # Entries of the search are written with almost every message, and only while their chat is locked.
+            at = parts if table is tables.search_entries else others
+            at.append((postgres_upsert(table), _columns(put)))
+    if parts:
+        *first, last = (statement for statement, _ in parts)
+        named = ", ".join(f"part_{number} AS ({statement})" for number, statement in enumerate(first))
+        yield f"WITH {named} {last}" if named else last, list(chain.from_iterable(columns for _, columns in parts))
+    yield from others
     if changes.published:
         yield _DELETE_MARKS, _columns(changes.published)
 
