@@ -9,10 +9,10 @@ import asyncio
 from datetime import datetime, timedelta
 
 from roomcast.backoff import repeat_forever
-from roomcast.chat.commands import MAX_FORGOTTEN, ChangeChat, Command, DeleteChat, ExpireMessages, OpenDirect
-from roomcast.chat.errors import AnswerActive, ChatNotFound, NotAllowed, NotAMember, StoreUnavailable
+from roomcast.chat.commands import MAX_FORGOTTEN, ChangeChat, DeleteChat, ExpireMessages, OpenDirect
+from roomcast.chat.errors import AnswerActive, ChatNotFound, NotAllowed, StoreUnavailable
 from roomcast.chat.ids import new_id
-from roomcast.chat.model import Caller, Committed
+from roomcast.chat.model import Caller
 from roomcast.chat.policies.additions import AdditionLimits
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.use_cases.moderation import Moderation
@@ -88,13 +88,13 @@ class Keeping:
                 raise ChatNotFound(chat_id)
             title = await self._moderation.review_title(chat_id, caller.user_id, title)
         change = ChangeChat(chat_id, self._clock.now(), title=title, renames=True, member=member, trace=trace)
-        return await self._commit(caller, change, chat_id)
+        return await self._publishing.carry_out(caller, chat_id, self._store.commit(change))
 
     async def archive(self, caller: Caller, chat_id: str, *, archived: bool, trace: str | None = None) -> bool:
         """Make a chat read-only, or end that."""
         member = caller.restricted_user_id
         change = ChangeChat(chat_id, self._clock.now(), archived=archived, member=member, trace=trace)
-        return await self._commit(caller, change, chat_id)
+        return await self._publishing.carry_out(caller, chat_id, self._store.commit(change))
 
     async def retain(self, caller: Caller, chat_id: str, days: int | None, trace: str | None = None) -> bool:
         """Change after how many days a chat deletes its messages; 0: never; None: as the deployment says.
@@ -104,7 +104,7 @@ class Keeping:
         """
         member, at = caller.restricted_user_id, self._clock.now()
         change = ChangeChat(chat_id, at, retention_days=days, retains=True, member=member, trace=trace)
-        return await self._commit(caller, change, chat_id)
+        return await self._publishing.carry_out(caller, chat_id, self._store.commit(change))
 
     async def expire_messages(self, default_days: int) -> None:
         """Delete all messages that are older than their chats keep them.
@@ -140,19 +140,7 @@ class Keeping:
     async def delete(self, caller: Caller, chat_id: str, trace: str | None = None) -> None:
         """Delete a chat. Its messages are erased soon after; see `erase_deleted_chats`."""
         command = DeleteChat(chat_id, self._clock.now(), caller.restricted_user_id, trace)
-        await self._commit(caller, command, chat_id)
-
-    async def _commit(
-        self, caller: Caller, command: Command[Committed] | Command[Committed | None], chat_id: str
-    ) -> bool:
-        try:
-            committed = await self._publishing.commit(self._store.commit(command))
-        except NotAMember:
-            raise ChatNotFound(chat_id) from None
-        if committed is None:
-            return False
-        self._publishing.publish(committed.events, caller.restricted_user_id)
-        return True
+        await self._publishing.carry_out(caller, chat_id, self._store.commit(command))
 
 
 async def expire_messages(keeping: Keeping, default_days: int, *, pause_s: float = EXPIRE_EVERY_S) -> None:

@@ -12,15 +12,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from roomcast.chat.commands import AcceptInvite, Ban, ChangeMember, NewInvite, Report, ResolveReport, RevokeInvite
-from roomcast.chat.errors import (
-    Banned,
-    ChatNotFound,
-    InviteNotFound,
-    NotAllowed,
-    NotAMember,
-    RightMissing,
-    TooManyEntries,
-)
+from roomcast.chat.errors import Banned, ChatNotFound, InviteNotFound, NotAllowed, NotAMember, RightMissing, TooManyEntries
 from roomcast.chat.model import Caller, Committed, StoredBan, StoredChat, StoredInvite, StoredReport
 from roomcast.chat.policies.rights import Right, permits
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
@@ -229,9 +221,7 @@ class Managing:
         return member.role
 
     async def _change(self, caller: Caller, command: ChangeMember | Ban | AcceptInvite) -> None:
-        committed: Committed | None = await self._commit(command.chat_id, self._store.commit(command))
-        if committed is not None:
-            self._publishing.publish(committed.events, caller.restricted_user_id)
+        await self._publishing.carry_out(caller, command.chat_id, self._store.commit(command))
 
     async def _commit(self, chat_id: str, write: Awaitable[_R]) -> _R:
         try:

@@ -5,9 +5,9 @@ Layer: chat.
 
 from __future__ import annotations
 
-from roomcast.chat.commands import Command, DeleteMessage, Pin, React
-from roomcast.chat.errors import ChatNotFound, NotAllowed, NotAMember
-from roomcast.chat.model import Caller, Committed
+from roomcast.chat.commands import DeleteMessage, Pin, React
+from roomcast.chat.errors import NotAllowed
+from roomcast.chat.model import Caller
 from roomcast.chat.ports import Clock, SystemClock, Writes
 from roomcast.chat.use_cases.publishing import Publishing
 
@@ -39,7 +39,8 @@ class Marking:
             AnswerActive: the message is being answered, or is an answer that is not finished.
         """
         member = caller.restricted_user_id
-        return await self._commit(caller, DeleteMessage(chat_id, message_id, self._clock.now(), member, trace), chat_id)
+        command = DeleteMessage(chat_id, message_id, self._clock.now(), member, trace)
+        return await self._publishing.carry_out(caller, chat_id, self._store.commit(command))
 
     async def react(
         self,
@@ -74,7 +75,8 @@ class Marking:
         if acting is None:
             raise NotAllowed("give the user that reacts in userId")
         now = self._clock.now()
-        return await self._commit(caller, React(chat_id, message_id, emoji, acting, adds, now, member, trace), chat_id)
+        command = React(chat_id, message_id, emoji, acting, adds, now, member, trace)
+        return await self._publishing.carry_out(caller, chat_id, self._store.commit(command))
 
     async def pin(self, caller: Caller, chat_id: str, message_id: str, *, adds: bool, trace: str | None = None) -> bool:
         """Pin a message, or end that.
@@ -83,14 +85,5 @@ class Marking:
             TooManyMarks: the chat has too many pinned messages.
         """
         member = caller.restricted_user_id
-        return await self._commit(caller, Pin(chat_id, message_id, adds, self._clock.now(), member, trace), chat_id)
-
-    async def _commit(self, caller: Caller, command: Command[Committed | None], chat_id: str) -> bool:
-        try:
-            committed = await self._publishing.commit(self._store.commit(command))
-        except NotAMember:
-            raise ChatNotFound(chat_id) from None
-        if committed is None:
-            return False
-        self._publishing.publish(committed.events, caller.restricted_user_id)
-        return True
+        command = Pin(chat_id, message_id, adds, self._clock.now(), member, trace)
+        return await self._publishing.carry_out(caller, chat_id, self._store.commit(command))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from roomcast.chat.errors import StoreBusy, StoreUnavailable
-from roomcast.chat.model import StoredEvent
+from roomcast.chat.errors import ChatNotFound, NotAMember, StoreBusy, StoreUnavailable
+from roomcast.chat.model import Caller, Committed, StoredEvent
 
 _T = TypeVar("_T")
 
@@ -62,6 +62,21 @@ class Publishing:
             # The connection may have failed after the commit.
             self._publisher.request_sweep()
             raise
+
+    async def carry_out(self, caller: Caller, chat_id: str, write: Awaitable[Committed | None]) -> bool:
+        """Await a write that changes a chat, and pass on its events. Returns whether it changed anything.
+
+        Raises:
+            ChatNotFound: the chat is hidden from the caller.
+        """
+        try:
+            committed = await self.commit(write)
+        except NotAMember:
+            raise ChatNotFound(chat_id) from None
+        if committed is None:
+            return False
+        self.publish(committed.events, caller.restricted_user_id)
+        return True
 
     def publish(self, events: tuple[StoredEvent, ...], actor_id: str | None) -> None:
         """Pass on the events of one commit, ascending by seq."""
