@@ -103,6 +103,7 @@ class Compose:
     def text(self, service: str, value: str) -> str:
         """A value of the file, for a process of this service."""
         value = interpolate(value, self.variables).replace(SECRETS, str(self.secrets))
+        value = value.replace("file:///data", f"file://{self.directory}/data")
         if value == "0.0.0.0":
             return self.hosts[service]
         return re.sub(

@@ -19,6 +19,7 @@ from yamllint.config import YamlLintConfig
 
 from roomcast import __version__
 from roomcast.app.config import api_config, gateway_config, worker_config
+from roomcast.push.vapid import new_key
 from roomcast.settings import VARIABLES, read_settings
 
 Object = dict[str, Any]
@@ -43,7 +44,13 @@ SECRETS = {
     "redis-url": "rediss://:password@redis:6379",
     "openai-api-key": "key",
     "ca.pem": "certificates",
+    "vapid-key": new_key(),
+    "moderation-secret": f"whsec_{'a' * 32}",
+    "files-key-id": "id",
+    "files-key": "key",
 }
+#: Variables that the libraries of the buckets read.
+BUCKET_CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
 class Rendering:
@@ -374,8 +381,13 @@ def environment(rendering: Rendering, container: Object, mounted: Path) -> dict[
     for source in container.get("envFrom", []):
         variables.update(rendering.config(source["configMapRef"]["name"]))
     for entry in container["env"]:
-        # The address of the pod is IPv6 in some clusters.
-        value = "fd00::7" if "valueFrom" in entry else entry["value"]
+        match entry:
+            case {"valueFrom": {"fieldRef": _}}:
+                value = "fd00::7"  # the address of the pod is IPv6 in some clusters
+            case {"valueFrom": {"secretKeyRef": {"key": key}}}:
+                value = SECRETS[key]
+            case _:
+                value = entry["value"]
         variables[entry["name"]] = value.replace(SECRET_FILES, f"{mounted}/")
     return variables
 
@@ -383,7 +395,7 @@ def environment(rendering: Rendering, container: Object, mounted: Path) -> dict[
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_variables_are_a_configuration_of_the_service(rendering: Rendering, service: str, tmp_path: Path) -> None:
     variables = environment(rendering, container_of(rendering, service), tmp_path)
-    assert variables.keys() <= {*VARIABLES, "SSL_CERT_FILE"}
+    assert variables.keys() <= {*VARIABLES, "SSL_CERT_FILE", *BUCKET_CREDENTIALS}
     settings = read_settings(variables)
     config = {
         "api": lambda: api_config(settings),
@@ -407,6 +419,25 @@ def test_the_migration_has_the_database_and_nothing_else(rendering: Rendering, t
     variables = environment(rendering, container, tmp_path)
     assert variables.keys() - {"SSL_CERT_FILE"} == {"DATABASE_URL_FILE"}
     assert read_settings(variables).database == SECRETS["database-url"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_files_pushes_and_moderation_are_for_apis_and_workers(service: str, tmp_path: Path) -> None:
+    rendering = Rendering(REPOSITORY / "tests/cases/kubernetes/chart-everything.yaml")
+    container = container_of(rendering, service)
+    variables = environment(rendering, container, tmp_path)
+    settings = read_settings(variables)
+    uses = service != "gateway"
+    assert (variables.keys() >= BUCKET_CREDENTIALS) == uses
+    found = (settings.files_url, settings.push.key, settings.push.subject, settings.moderation is not None)
+    expected = ("s3://bucket/files", SECRETS["vapid-key"], "mailto:ops@example.com", True)
+    assert found == (expected if uses else (None, None, None, False))
+    assert len(settings.webhook_networks) == (2 if uses else 0)
+    assert variables.get("ROOMCAST_MODERATION_ANSWERS") == ("withheld" if uses else None)
+    labels = rendering.one("Deployment", f"roomcast-{service}")["spec"]["template"]["metadata"]["labels"]
+    rules = [rule for policy in policies_of(rendering, labels) for rule in policy["egress"]]
+    storage = [{"ipBlock": {"cidr": "10.3.0.0/24"}}]
+    assert (storage in [rule.get("to") for rule in rules]) == uses
 
 
 def test_placement_and_service_account_are_those_of_every_pod() -> None:

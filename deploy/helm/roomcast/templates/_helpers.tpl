@@ -78,7 +78,34 @@ securityContext:
   readOnly: true
 {{- end }}
 
-{{- /* A Deployment: dict "root" $ "component" … "values" … "ports" (name: number) "files" (variable: key) "env" … "autoscaled". */ -}}
+{{- /* Files of API and worker, as variable: key. */ -}}
+{{- define "roomcast.serviceFiles" -}}
+{{- $files := deepCopy .Values.secret.modelFiles -}}
+{{- with .Values.files.googleKey }}{{ $_ := set $files "GOOGLE_APPLICATION_CREDENTIALS" . }}{{ end -}}
+{{- with .Values.push.vapidKey }}{{ $_ := set $files "ROOMCAST_VAPID_KEY_FILE" . }}{{ end -}}
+{{- with .Values.moderation.secretKey }}{{ $_ := set $files "ROOMCAST_MODERATION_SECRET_FILE" . }}{{ end -}}
+{{- toYaml $files -}}
+{{- end }}
+
+{{- /* Variables of API and worker that are no secrets. */ -}}
+{{- define "roomcast.features" -}}
+{{- $answers := ternary .Values.moderation.answers "" (not (empty .Values.moderation.hook)) -}}
+{{- $variables := dict
+  "ROOMCAST_FILES_URL" .Values.files.url
+  "ROOMCAST_VAPID_SUBJECT" .Values.push.subject
+  "ROOMCAST_MODERATION" .Values.moderation.hook
+  "ROOMCAST_MODERATION_ANSWERS" $answers
+  "ROOMCAST_WEBHOOK_NETWORKS" (join "," .Values.webhooks.networks)
+-}}
+{{- range $name, $value := $variables }}
+{{- if $value }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* A Deployment: dict "root" $ "component" … "values" … "ports" (name: number) "files" (variable: key) "env" … "autoscaled" "features" (whether it has files, pushes, webhooks and moderation). */ -}}
 {{- define "roomcast.deployment" -}}
 {{- $root := .root -}}
 {{- with $root.Values.secret.caKey }}{{ $_ := set $.files "SSL_CERT_FILE" . }}{{ end -}}
@@ -147,6 +174,17 @@ spec:
             - name: {{ $name }}
               value: {{ $value | quote }}
             {{- end }}
+            {{- if .features }}
+            {{- with include "roomcast.features" $root | trim }}
+            {{- . | nindent 12 }}
+            {{- end }}
+            {{- /* The libraries of the buckets read no files. */}}
+            {{- range $name, $key := $root.Values.files.credentials }}
+            - name: {{ $name }}
+              valueFrom:
+                secretKeyRef: {name: {{ $root.Values.secret.name }}, key: {{ $key }}}
+            {{- end }}
+            {{- end }}
           ports:
             {{- range $name, $port := .ports }}
             - name: {{ $name }}
@@ -176,8 +214,17 @@ spec:
                 seconds: {{ $root.Values.shutdown.preStopSeconds }}
           volumeMounts:
             {{- include "roomcast.mounts" . | nindent 12 }}
+            {{- if and .features $root.Values.files.claim }}
+            - name: files
+              mountPath: /files
+            {{- end }}
       volumes:
         {{- include "roomcast.volumes" (dict "root" $root "keys" (values .files | uniq | sortAlpha)) | nindent 8 }}
+        {{- if and .features $root.Values.files.claim }}
+        - name: files
+          persistentVolumeClaim:
+            claimName: {{ $root.Values.files.claim }}
+        {{- end }}
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget
