@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
-from collections.abc import AsyncIterator
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import update
 
@@ -30,18 +35,21 @@ from roomcast.chat.errors import (
     EmptyMessage,
     FileLimitReached,
     FileNotFound,
+    FilesUnavailable,
     NotAMember,
     RightMissing,
 )
 from roomcast.chat.ports import ContentHeaders, FileContents
 from roomcast.contract.events import Attachment, MemberRole
 from roomcast.contract.text import MAX_SEQ
-from roomcast.files.contents import bucket_contents, directory_contents
+from roomcast.files.contents import ObjectContents, bucket_contents, directory_contents
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.opening import Store, open_store
 from roomcast.store.options import DatabaseOptions
 from roomcast.store.tables import chats
 from support.backend import START, new_message
+from support.object_stores import SCHEMES, environment, object_store_server
+from support.ports import free_port
 
 HEADERS = ContentHeaders("text/plain", "attachment")
 TOMORROW = START + timedelta(days=1)
@@ -290,14 +298,52 @@ async def test_only_users_that_may_send_upload(store: Store) -> None:
         await store.files.commit(reserve())
 
 
-@pytest.fixture(params=["memory", "directory", "file-url"])
-def contents(request: pytest.FixtureRequest, tmp_path: Path) -> FileContents:
+#: Their servers are no dependencies.
+BUCKETS = [pytest.param(scheme, marks=pytest.mark.chaos) for scheme in SCHEMES]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict[str, str]]]:
+    """The environment of the clients of a server of the protocol, which is started at the first call."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def start(scheme: str) -> dict[str, str]:
+            return stack.enter_context(object_store_server(scheme, tmp_path_factory.mktemp(scheme)))
+
+        yield start
+
+
+@pytest.fixture
+def bucket(
+    servers: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, str], ObjectContents]:
+    """Opens a bucket of a scheme's server, by its name."""
+
+    def opened(scheme: str, name: str) -> ObjectContents:
+        for variable, value in servers(scheme).items():
+            monkeypatch.setenv(variable, value)
+        return bucket_contents(f"{scheme}://{name}/{uuid.uuid4()}")
+
+    return opened
+
+
+@pytest.fixture(params=["memory", "directory", "file-url", *BUCKETS])
+async def contents(
+    request: pytest.FixtureRequest, tmp_path: Path, bucket: Callable[[str, str], ObjectContents]
+) -> AsyncIterator[ObjectContents]:
     if request.param == "memory":
-        return bucket_contents("memory:///")
-    if request.param == "directory":
-        return directory_contents(tmp_path / "files")
-    (tmp_path / "bucket").mkdir()
-    return bucket_contents(f"file://{tmp_path / 'bucket'}")
+        opened = bucket_contents("memory:///")
+    elif request.param == "directory":
+        opened = directory_contents(tmp_path / "files")
+    elif request.param == "file-url":
+        (tmp_path / "bucket").mkdir()
+        opened = bucket_contents(f"file://{tmp_path / 'bucket'}")
+    else:
+        opened = bucket(request.param, "bucket")
+    await opened.check()
+    yield opened
+    await opened.close()
 
 
 async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -315,6 +361,96 @@ async def test_a_content_is_read_as_it_was_stored(contents: FileContents, sizes:
     await contents.put("key", stream(*(bytes([index]) * size for index, size in enumerate(sizes))), HEADERS)
     assert await read(contents, "key", 0, len(whole)) == whole
     assert await read(contents, "key", len(whole) - 1, len(whole)) == whole[-1:]
+
+
+async def test_a_range_ends_at_the_latest_with_the_content(contents: FileContents) -> None:
+    await contents.put("key", stream(b"abcdef"), HEADERS)
+    assert await read(contents, "key", 2, 4) == b"cd"
+    assert await read(contents, "key", 2, 1_000) == b"cdef"
+
+
+async def test_a_content_of_many_parts_is_replaced_as_a_whole(contents: FileContents) -> None:
+    whole = bytes(range(256)) * 100_000
+    await contents.put("key", stream(b"abc"), HEADERS)
+    await contents.put("key", stream(*(whole[at : at + 300_000] for at in range(0, len(whole), 300_000))), HEADERS)
+    assert await read(contents, "key", 0, len(whole)) == whole
+    assert await read(contents, "key", 11_000_000, 11_000_300) == whole[11_000_000:11_000_300]
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_download_may_pause_for_longer_than_a_request_of_the_bucket_takes(
+    bucket: Callable[[str, str], ObjectContents], scheme: str
+) -> None:
+    contents = bucket(scheme, "bucket")
+    whole = bytes(range(256)) * 60_000
+    await contents.put("key", stream(whole), HEADERS)
+    download = await contents.get("key", 0, len(whole))
+    received = await anext(download)
+    await asyncio.sleep(32)  # of a client; obstore ends its requests after 30 s
+    async for chunk in download:
+        received += chunk
+    assert received == whole
+
+
+@pytest.mark.parametrize("scheme", BUCKETS)
+async def test_a_bucket_signs_links_that_save_the_file(
+    bucket: Callable[[str, str], ObjectContents], scheme: str
+) -> None:
+    contents = bucket(scheme, "bucket")
+    await contents.put("a/key", stream(b"abcdef"), ContentHeaders("text/plain", "attachment; filename*=UTF-8''a%20b"))
+    url = await contents.signed_url("a/key", 60)
+    assert url is not None
+    async with httpx.AsyncClient() as client:
+        found = await client.get(url, headers={"Range": "bytes=1-2"})
+        missing = await contents.signed_url("a/other", 60)
+        assert (await client.get(missing or "")).status_code == 404
+    assert (found.status_code, found.content) == (206, b"bc")
+    assert found.headers["content-type"].startswith("text/plain")
+    assert found.headers["content-disposition"] == "attachment; filename*=UTF-8''a%20b"
+
+
+@pytest.mark.parametrize("sizes", [(3,), (6_000_000, 6_000_000)])
+@pytest.mark.parametrize("scheme", BUCKETS)
+async def test_a_bucket_that_does_not_exist_is_an_error_of_the_start_and_of_uploads(
+    bucket: Callable[[str, str], ObjectContents], scheme: str, sizes: tuple[int, ...]
+) -> None:
+    contents = bucket(scheme, "missing")
+    with pytest.raises(ValueError, match="a bucket that does not exist: create it"):
+        await contents.check()
+    with pytest.raises(FilesUnavailable, match="its bucket does not exist"):
+        await contents.put("key", stream(*map(bytes, sizes)), HEADERS)
+    await contents.delete("key")
+
+
+@pytest.mark.parametrize("sizes", [(3,), (6_000_000, 6_000_000)])
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_store_that_is_away_is_unavailable_and_does_not_prevent_the_start(
+    scheme: str,
+    sizes: tuple[int, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for variable, value in environment(scheme, f"http://127.0.0.1:{free_port()}", tmp_path).items():
+        monkeypatch.setenv(variable, value)
+    contents = bucket_contents(f"{scheme}://bucket")
+    await contents.check()
+    assert "the store of files does not answer; uploads fail until it does" in caplog.text
+    with pytest.raises(FilesUnavailable, match="does not answer"):
+        await contents.put("key", stream(*map(bytes, sizes)), HEADERS)
+    with pytest.raises(FilesUnavailable, match="does not answer"):
+        await contents.get("key", 0, 1)
+    with pytest.raises(FilesUnavailable, match="does not answer"):
+        await contents.delete("key")
+    await contents.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+async def test_a_directory_that_refuses_files_is_an_error_of_the_start(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir(mode=0o500)
+    with pytest.raises(ValueError, match="a place that refuses files"):
+        await bucket_contents(f"file://{tmp_path / 'files'}").check()
 
 
 async def test_an_empty_content_is_stored(contents: FileContents) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, LocalStore, ObjectStore, S3Store, from_url
 
 from roomcast.chat.errors import FilesUnavailable
@@ -31,8 +32,15 @@ _T = TypeVar("_T")
 #: Parts of an upload that are held in memory: 2 of 5 MiB, the smallest that S3 accepts.
 _PART_BYTES: Final = 5 * 1024 * 1024
 _PARTS: Final = 2
-_CHUNK_BYTES: Final = 256 * 1024
+#: A download is one request for each of its parts, since obstore ends a request after 30 s, however slow the client is.
+_READ_BYTES: Final = 1024 * 1024
 _EMPTY: Final = b""
+#: A request is repeated after errors of the connection and 5xx, at most so often and for so long. The client waits.
+_RETRIES: Final = 5
+_RETRY_LIMIT: Final = timedelta(seconds=20)
+#: Time limit of `ObjectContents.check`, with its repeated requests.
+_CHECK_LIMIT_S: Final = 5.0
+_NO_BUCKET: Final = "its bucket does not exist"
 #: At the shutdown, time limit for the operations that are still running.
 _CLOSE_LIMIT_S: Final = 2.0
 #: A thread of obstore needs the interpreter for some instructions after its result has arrived, and does not tell when
@@ -54,6 +62,24 @@ class ObjectContents:
         self._running: set[asyncio.Future[Any]] = set()
         self._used = False
 
+    async def check(self) -> None:
+        """Store and delete a small object. A store that does not answer is logged only: it may do so later.
+
+        Raises:
+            ValueError: there is no such bucket, or it refuses the object.
+        """
+        key = f"check-{uuid.uuid4()}"
+        try:
+            async with asyncio.timeout(_CHECK_LIMIT_S):
+                await asyncio.shield(self._start(obstore.put_async(self._store, key, b"roomcast")))
+                await asyncio.shield(self._start(obstore.delete_async(self._store, key)))
+        except FileNotFoundError as error:
+            raise ValueError("names a bucket that does not exist: create it") from error
+        except (PermissionDeniedError, PermissionError, UnauthenticatedError) as error:
+            raise ValueError(f"names a place that refuses files; grant the right: {_first_line(error)}") from error
+        except (BaseError, OSError) as error:
+            logger.warning("the store of files does not answer; uploads fail until it does: %s", _first_line(error))
+
     async def put(self, key: str, chunks: AsyncIterator[bytes], headers: ContentHeaders) -> None:
         """See the port."""
         attributes: Any = None
@@ -63,7 +89,7 @@ class ObjectContents:
         if len(first) <= _PART_BYTES:
             second = await anext(chunks, None)
             if second is None:  # one request, and an empty content has no parts
-                await self._run(obstore.put_async(self._store, key, first, attributes=attributes))
+                await self._run(obstore.put_async(self._store, key, first, attributes=attributes), _NO_BUCKET)
                 return
             first += second
         feed = _Feed()
@@ -87,13 +113,15 @@ class ObjectContents:
             feed.fail()
             await asyncio.wait([upload])
             raise
-        with _failures():
+        with _failures(missing=_NO_BUCKET):
             await asyncio.shield(upload)
 
     async def get(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """See the port."""
-        found = await self._run(obstore.get_async(self._store, key, options={"range": (start, end)}))
-        return self._read(found)
+        options: obstore.GetOptions = {"range": (start, min(end, start + _READ_BYTES))}
+        found = await self._run(obstore.get_async(self._store, key, options=options))
+        first = bytes(await self._run(found.bytes_async()))
+        return self._read(key, first, start + len(first), min(end, found.meta["size"]))
 
     async def delete(self, key: str) -> None:
         """See the port."""
@@ -122,13 +150,18 @@ class ObjectContents:
         if self._used:
             await asyncio.sleep(_SETTLE_S)
 
-    async def _read(self, found: obstore.GetResult) -> AsyncIterator[bytes]:
-        stream = found.stream(min_chunk_size=_CHUNK_BYTES)
-        while (chunk := await self._run(anext(stream, None))) is not None:
-            yield bytes(chunk)
+    async def _read(self, key: str, first: bytes, start: int, end: int) -> AsyncIterator[bytes]:
+        yield first
+        while start < end:
+            part = await self._run(
+                obstore.get_range_async(self._store, key, start=start, end=min(end, start + _READ_BYTES)),
+                missing="it was deleted meanwhile",
+            )
+            start += len(part)
+            yield bytes(part)
 
-    async def _run(self, operation: Awaitable[_T]) -> _T:
-        with _failures():
+    async def _run(self, operation: Awaitable[_T], missing: str | None = None) -> _T:
+        with _failures(missing):
             return await asyncio.shield(self._start(operation))
 
     def _start(self, operation: Awaitable[_T]) -> asyncio.Future[_T]:
@@ -160,7 +193,7 @@ class _Feed:
         finally:
             waiting.cancel()
         if upload.done():
-            with _failures():
+            with _failures(missing=_NO_BUCKET):
                 await upload
 
     def end(self) -> None:
@@ -199,13 +232,21 @@ async def _await(operation: Awaitable[_T]) -> _T:
 
 
 @contextmanager
-def _failures() -> Iterator[None]:
+def _failures(missing: str | None = None) -> Iterator[None]:
+    """Translate the errors of obstore. ``missing``: of a FileNotFoundError too, which is raised as it is otherwise."""
     try:
         yield
-    except FileNotFoundError:
-        raise
     except (BaseError, OSError) as error:
-        raise FilesUnavailable(f"the store of files does not answer: {str(error).partition(chr(10))[0]}") from error
+        if isinstance(error, FileNotFoundError):
+            if missing is None:
+                raise
+            raise FilesUnavailable(f"the store of files refuses this: {missing}") from error
+        raise FilesUnavailable(f"the store of files does not answer: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Without the debug output of obstore."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def directory_contents(directory: Path) -> ObjectContents:
@@ -221,6 +262,11 @@ def bucket_contents(url: str) -> ObjectContents:
     """
     try:
         # A directory is created, as that of the data is.
-        return ObjectContents(from_url(url, mkdir=True) if url.startswith("file:") else from_url(url))
+        store = (
+            from_url(url, mkdir=True)
+            if url.startswith("file:")
+            else from_url(url, retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_LIMIT})
+        )
     except BaseError as error:
-        raise ValueError(str(error).partition("\n")[0]) from error
+        raise ValueError(f"cannot be used: {_first_line(error)}") from error
+    return ObjectContents(store)

@@ -18,6 +18,7 @@ from roomcast.chat.files.use_cases import Files
 from roomcast.files.contents import ObjectContents, bucket_contents, directory_contents
 from roomcast.files.images import measure
 from roomcast.files.thumbnails import Thumbnails
+from roomcast.setting_values import SettingsError
 from roomcast.store.opening import Store
 
 
@@ -26,7 +27,12 @@ async def running_contents(process: Process) -> AsyncIterator[ObjectContents | N
     """Where the contents of files are; None: nowhere. On exit no operation of the store is running."""
     settings = process.config.settings
     if settings.files_url is not None:
-        contents = bucket_contents(settings.files_url)
+        try:
+            contents = bucket_contents(settings.files_url)
+            if process.config.api_port is not None:  # a worker only reads
+                await contents.check()
+        except ValueError as error:
+            raise SettingsError("ROOMCAST_FILES_URL", str(error)) from error
     elif isinstance(process.config.database, Path):
         contents = directory_contents(process.config.database.parent / "files")
     else:

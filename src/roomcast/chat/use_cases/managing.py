@@ -12,8 +12,16 @@ from datetime import timedelta
 from typing import TypeVar
 
 from roomcast.chat.commands import AcceptInvite, Ban, ChangeMember, NewInvite, Report, ResolveReport, RevokeInvite
-from roomcast.chat.errors import Banned, ChatNotFound, InviteNotFound, NotAllowed, NotAMember, RightMissing, TooManyEntries
-from roomcast.chat.model import Caller, Committed, StoredBan, StoredChat, StoredInvite, StoredReport
+from roomcast.chat.errors import (
+    Banned,
+    ChatNotFound,
+    InviteNotFound,
+    NotAllowed,
+    NotAMember,
+    RightMissing,
+    TooManyEntries,
+)
+from roomcast.chat.model import Caller, StoredBan, StoredChat, StoredInvite, StoredReport
 from roomcast.chat.policies.rights import Right, permits
 from roomcast.chat.ports import ChatStore, Clock, SystemClock
 from roomcast.chat.use_cases.publishing import Publishing
