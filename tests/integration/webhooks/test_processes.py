@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from support.large_store import load_now
 from support.postgres_server import PostgresServer
 from support.processes import Roomcast
 from support.webhook_receiver import Receiver, running_receiver, verify
@@ -24,13 +25,15 @@ CHATS = [f"chat-{number}" for number in range(6)]
 ENV = {"ROOMCAST_WEBHOOK_NETWORKS": "127.0.0.0/8", "ROOMCAST_RESPONDER": "none"} | {
     f"ROOMCAST_LIMIT_{name}": "0" for name in ("MESSAGES", "BYTES", "CHAT_MESSAGES", "REQUESTS", "ADDRESS_REQUESTS")
 }
-#: How long each fault lasts. A minute has the same course: the pauses only become longer.
-FAULT_S = 5.0
+#: How long each fault lasts, and the pause of each sender after a message. A minute has the same course with longer
+#: pauses.
+SHORT = pytest.param((5.0, 0.05), marks=pytest.mark.timeout(180), id="5 s")
+MINUTE = pytest.param((60.0, 0.15), marks=[pytest.mark.chaos, pytest.mark.timeout(1_200)], id="a minute")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Roomcast]:
-    """An API and a worker: in one process with SQLite, in two with PostgreSQL."""
+    """An API and a worker in one process with SQLite; an API and two workers with PostgreSQL."""
     with ExitStack() as stack:
         if request.param == "sqlite":
             yield stack.enter_context(Roomcast.up(tmp_path / "data", one_port=True, env=ENV))
@@ -38,7 +41,8 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Roo
         postgres: PostgresServer = request.getfixturevalue("postgres")
         env = {**ENV, "DATABASE_URL": postgres.url(postgres.create_database())}
         api = stack.enter_context(Roomcast.api(None, env={**env, "ROOMCAST_WORKER": "off"}))
-        stack.enter_context(Roomcast.worker(env=env))
+        for _ in range(2):
+            stack.enter_context(Roomcast.worker(env=env))
         yield api
 
 
@@ -112,10 +116,11 @@ async def received_all(client: httpx.AsyncClient, receiver: Receiver, limit_s: f
         assert receiver.first_copies() == expected
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.parametrize("fault", [SHORT, MINUTE])
 async def test_each_event_arrives_in_order_while_a_receiver_is_down_slow_or_failing_and_nothing_else_is_slowed(
-    installation: Roomcast,
+    installation: Roomcast, fault: tuple[float, float]
 ) -> None:
+    fault_s, pause_s = fault
     chance = random.Random(1)
     async with (
         running_receiver() as failing,
@@ -124,33 +129,37 @@ async def test_each_event_arrives_in_order_while_a_receiver_is_down_slow_or_fail
     ):
         secret = (await create(client, failing))["secret"]
         await create(client, healthy)
-        senders = Senders(client)
+        senders = Senders(client, pause_s)
         async with senders.running():
-            await asyncio.sleep(FAULT_S)
+            await asyncio.sleep(fault_s)
             senders.phase = "down"
             await failing.stop()
-            await asyncio.sleep(FAULT_S)
+            await asyncio.sleep(fault_s)
             await failing.start()
             senders.phase = "slow"
             failing.delay_s = 1.0
-            await asyncio.sleep(FAULT_S)
+            await asyncio.sleep(fault_s)
             senders.phase = "500"
             failing.delay_s = 0.0
             failing.answer = lambda _: (chance.choice((200, 500, 503)), {})
-            await asyncio.sleep(FAULT_S)
+            await asyncio.sleep(fault_s)
             failing.answer = lambda _: (200, {})
             # The other webhook has not waited for the failing one.
             behind = sum(map(len, (await heads(client)).values())) - len(healthy.delivered)
             # The machine is not the same all the time: measured before and after the faults.
             missed = sum(map(len, (await heads(client)).values()))
-            await failing.until(lambda: sum(map(len, failing.seqs.values())) >= missed, 90)
+            began = time.monotonic()
+            # Its longest pause is twice as long as the fault.
+            await failing.until(lambda: sum(map(len, failing.seqs.values())) >= missed, 90 + 2 * fault_s)
+            caught_up_s = time.monotonic() - began
             senders.phase = "healthy"
-            await asyncio.sleep(FAULT_S)
-        print(f"\n{senders.report()}; the healthy receiver is {behind} events behind")  # noqa: T201 - figures of the run
+            await asyncio.sleep(fault_s)
+        figures = f"the healthy receiver was {behind} events behind; {missed} events after {caught_up_s:.0f} s"
+        print(f"\n{senders.report()}; {figures}; {load_now()}")  # noqa: T201 - figures of the run
         await received_all(client, healthy, 15)
         await received_all(client, failing, 90)
         assert all(verify(secret, request.headers, request.raw) for request in failing.requests)
-        assert behind < 2.0 * len(CHATS) / 0.05  # of two seconds
+        assert behind < 2.0 * len(CHATS) / pause_s  # of two seconds
         for phase in ("down", "slow", "500"):
             assert senders.median_ms(phase) < 2 * senders.median_ms("healthy") + 5
         webhooks = (await client.get("/api/webhooks")).json()["webhooks"]
