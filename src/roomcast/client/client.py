@@ -43,6 +43,8 @@ from roomcast.contract.rest import (
 )
 
 _PAGE: Final = 200
+#: Bytes per second of a line on which an upload is not given up.
+_SLOWEST_UPLOAD: Final = 50_000
 _R = TypeVar("_R")
 
 
@@ -116,9 +118,9 @@ class Client:
             self._gateway_url = gateway_base(self.api.url, (await self.repeat(self.api.config)).gateway)
         return self._gateway_url
 
-    async def repeat(self, request: Callable[[], Awaitable[_R]]) -> _R:
-        """The answer of a request, which is repeated while there is none."""
-        return await retrying(request, self._patience_s)
+    async def repeat(self, request: Callable[[], Awaitable[_R]], extra_s: float = 0.0) -> _R:
+        """The answer of a request, which is repeated while there is none, up to ``extra_s`` beyond the patience."""
+        return await retrying(request, self._patience_s + extra_s)
 
 
 class ChatHandle:
@@ -144,7 +146,8 @@ class ChatHandle:
         """
         content = file if isinstance(file, bytes) else await asyncio.to_thread(file.read_bytes)
         shown = name or (file.name if isinstance(file, Path) else "file")
-        return await self._client.repeat(lambda: self._client.api.upload(self.id, shown, content))
+        slow_s = len(content) / _SLOWEST_UPLOAD
+        return await self._client.repeat(lambda: self._client.api.upload(self.id, shown, content), slow_s)
 
     async def send(
         self,

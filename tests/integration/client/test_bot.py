@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -351,6 +352,29 @@ async def test_a_server_that_stays_away_is_unreachable() -> None:
     async with Client("http://127.0.0.1:1", patience_s=0.3) as away:
         with pytest.raises(Unreachable):
             await away.me()
+
+
+async def test_a_slow_upload_is_not_cut_by_the_patience_for_answers() -> None:
+    attempts = 0
+    stored = {"id": "f", "name": "file", "type": "text/plain", "size": 200_000, "width": None, "height": None}
+    body = json.dumps(stored).encode()
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal attempts
+        attempts += 1
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(10):  # a slow line: a second for the file
+            await reader.readexactly(20_000)
+            await asyncio.sleep(0.1)
+        writer.write(b"HTTP/1.1 201 Created\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(receive, "127.0.0.1", 0) as slow:
+        port = slow.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", patience_s=0.3) as alice:
+            assert (await alice.chat("c").upload(b"x" * 200_000)).id == "f"
+    assert attempts == 1
 
 
 async def test_a_message_has_files_of_this_machine(server: Roomcast, tmp_path: Path) -> None:
