@@ -7,7 +7,7 @@ the work. The trigger stays for the rows of earlier messages, whose ids are belo
 from alembic import op
 
 revision = "0022"
-down_revision = "0020"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 
