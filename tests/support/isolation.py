@@ -128,6 +128,8 @@ class Isolation:
             await self._connect(stack)
             for _ in range(operations):
                 await self._chance.choices(steps, weights)[0]()
+            for place in self._busy():
+                await self._remove_one(place)
             for tenant, user in list(self._sockets):
                 await self._sockets[tenant, user].call("ping")  # what was sent before has arrived
             await receivers.end()
@@ -212,13 +214,15 @@ class Isolation:
 
     # -- operations
 
+    def _busy(self) -> list[Place]:
+        return list(self._chats)[:: len(self._chats) // _BUSY + 1]
+
     def _pick(self) -> tuple[Place, Chat, str, bool]:
         """A chat, any user of its tenant, and whether it is a member; members are as likely as others.
 
         Of many chats, a few are used most, so that they have members that come and go, messages and files.
         """
-        places = list(self._chats)
-        place = self._chance.choice(places[:: len(places) // _BUSY + 1] if self._chance.random() < 0.7 else places)
+        place = self._chance.choice(self._busy() if self._chance.random() < 0.7 else list(self._chats))
         chat = self._chats[place]
         users = chat.members if chat.members and self._chance.random() < 0.5 else self._users[place[0]]
         user = self._chance.choice(users)
@@ -424,6 +428,32 @@ class Isolation:
         if link is not None:
             await self._open(place, user, link)
             self.done["link after removal refused"] += 1
+
+    async def _remove_one(self, place: Place) -> None:
+        """Whatever the random choices were: remove a member that has a link to a file, and then send a message."""
+        (tenant, name), chat = place, self._chats[place]
+        if chat.deleted or chat.fixed or not chat.members:
+            return
+        user, mark = self._chance.choice(chat.members), self._model.mark(place, "backend")
+        answer = await self._request(
+            tenant,
+            "backend",
+            "POST",
+            f"/api/chats/{name}/files",
+            service=True,
+            params={"name": f"{mark}.png"},
+            content=_picture(mark),
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        assert answer.status_code == 201, answer.text
+        self._files.append((place, answer.json()["id"], "backend", True))
+        say = {"chatId": name, "role": "USER", "content": mark}
+        await self._send_as(tenant, None, "POST", "/api/chat/messages", {**say, "files": [answer.json()["id"]]})
+        link = await self._newest_link(place, user)
+        answer = await self._send_as(tenant, None, "DELETE", f"/api/chats/{name}/members/{user}", {})
+        if self._count("remove", answer, member=True):
+            await self._end(place, user, link)
+        await self._send_as(tenant, None, "POST", "/api/chat/messages", {**say, "content": self._model.mark(place, "")})
 
     async def _forge(self) -> None:
         """Use a link as another user, or for another file."""
