@@ -28,6 +28,9 @@ class Hand(Protocol):
     async def choose(self, target: Locator, value: str) -> None:
         """Choose an option of a list."""
 
+    async def toggle(self, target: Locator) -> None:
+        """Change a checkbox."""
+
     async def write(self, field: Locator, text: str) -> None:
         """Type into a field."""
 
@@ -65,6 +68,10 @@ class Keyboard:
         for _ in range(abs(steps)):
             await target.page.keyboard.press("ArrowDown" if steps > 0 else "ArrowUp")
         await expect(target).to_have_value(value, timeout=LIMIT_MS)
+
+    async def toggle(self, target: Locator) -> None:
+        await self._reach(target)
+        await target.page.keyboard.press("Space")
 
     async def write(self, field: Locator, text: str) -> None:
         await self._reach(field)
@@ -116,6 +123,9 @@ class Touch:
     async def choose(self, target: Locator, value: str) -> None:
         # The operating system shows the list.
         await target.select_option(value)
+
+    async def toggle(self, target: Locator) -> None:
+        await target.tap()
 
     async def write(self, field: Locator, text: str) -> None:
         await field.tap()
