@@ -237,6 +237,8 @@ async def the_chat_is_kept(hand: Hand, ann: Tab, bob: Tab) -> None:
     await hand.show_chats(ann)
     await hand.press(ann.by("archived"))
     await expect(ann.by("archived-list")).to_contain_text("Spring", timeout=LIMIT_MS)
+    # Only the direct chat with Bob is left above it.
+    await expect(ann.by("chat-list").get_by_test_id("chat-item")).to_have_count(1)
     await assert_accessible(ann.page)
     await hand.press(ann.by("archived-list").get_by_test_id("chat-item"))
     await hand.press(ann.by("chat-menu"))

@@ -105,7 +105,8 @@ export function Shell({ userId, authEnabled, signIn, pushKey, acceptsFiles }: Pr
           failure={failure}
           loading={list.status === 'idle' || (list.status === 'loading' && list.chats.length === 0)}
           hasMore={list.hasMore}
-          activeId={chatId}
+          // An archived chat has its place in the list below.
+          activeId={open?.archived ? null : chatId}
           homeId={authEnabled ? null : LOBBY}
           me={userId}
           onMore={() => void list.loadMore()}
