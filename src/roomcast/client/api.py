@@ -93,14 +93,18 @@ class Api:
         given = {name: value for name, value in query.items() if value is not None}
         return body_of(model, await self._request("GET", _path(*segments), params=given))
 
-    async def change(self, method: str, *segments: str, body: Input | None = None) -> httpx.Response:
-        """``POST``, ``PUT`` or ``DELETE`` of the path ``/api/{segments}``.
+    async def change(
+        self, method: str, *segments: str, body: Input | None = None, user_id: str | None = None
+    ) -> httpx.Response:
+        """``POST``, ``PUT`` or ``DELETE`` of the path ``/api/{segments}``, on behalf of ``user_id`` if it is given.
 
         Raises:
             ClientError: the request failed; after `Unreachable` it may have been carried out.
         """
         json = None if body is None else body.model_dump(exclude_none=True)
-        return await self._request(method, _path(*segments), json=json)
+        return await self._request(
+            method, _path(*segments), json=json, params={} if user_id is None else {"userId": user_id}
+        )
 
     async def send(self, message: SendMessage) -> tuple[Message, bool]:
         """``POST /api/chat/messages``: the stored message, and whether this request has stored it.

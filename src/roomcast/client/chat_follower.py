@@ -181,6 +181,21 @@ class ChatFollower:
                 pause_s = error.retry_after_s
             await asyncio.sleep(max(backoff.next_s(), pause_s))
 
+    async def poll(self, pause_s: float) -> AsyncGenerator[Event | Reset, None]:
+        """The events after those of `history`, without an end and without a gateway: read every ``pause_s`` seconds.
+
+        Raises:
+            Refused: the token is not valid any more, or there is no such chat any more.
+        """
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                async with aclosing(self._fetch(0, check=True)) as items:
+                    async for item in items:
+                        yield item
+            except Unreachable as error:
+                self._changed(error)
+
     async def _follow(self, connection: GatewayConnection) -> AsyncGenerator[Event | Reset, None]:
         payload = {"chatId": self._chat_id, "since": self._cursor.model_dump()}
         await connection.emit("join-chat", payload, _JOIN_ACK)

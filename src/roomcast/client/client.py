@@ -43,6 +43,7 @@ from roomcast.contract.rest import (
 )
 
 _PAGE: Final = 200
+_POLL_S: Final = 2.0
 #: Bytes per second of a line on which an upload is not given up.
 _SLOWEST_UPLOAD: Final = 50_000
 _R = TypeVar("_R")
@@ -55,7 +56,7 @@ class Client:
         url: The address of the API, which may have a path.
         token: The access token, or a function that returns the current one before each request; None: authentication
             is off.
-        user_id: The author of the messages while authentication is off, or with a service token.
+        user_id: The author of the messages and reactions while authentication is off, or with a service token.
         patience_s: Seconds for which a request that is not answered is repeated.
         gateway_url: The address of the gateway; None: the one that the API names.
     """
@@ -194,8 +195,9 @@ class ChatHandle:
         await self._change("DELETE", "messages", message_id)
 
     async def react(self, message_id: str, emoji: str, *, adds: bool = True) -> None:
-        """Add a reaction to a message, or take it back."""
-        await self._change("PUT" if adds else "DELETE", "messages", message_id, "reactions", emoji)
+        """Add a reaction of the client's user to a message, or take it back."""
+        method, segments = "PUT" if adds else "DELETE", ("messages", message_id, "reactions", emoji)
+        await self._change(method, *segments, user_id=self._client.user_id)
 
     async def pin(self, message_id: str, *, adds: bool = True) -> None:
         """Pin a message, or end that."""
@@ -240,6 +242,7 @@ class ChatHandle:
         """Every stored event of the chat once and in order, past and live, without an end.
 
         A lost connection is opened again. To continue later, keep the `Event.cursor` of the last event that was used.
+        With a service token new events are read every 2 s, since gateways let members follow chats, not services.
 
         Args:
             since: The events after this cursor or seq (0: all events); None: those after the call. A cursor of a
@@ -257,10 +260,12 @@ class ChatHandle:
         start = since if isinstance(since, Cursor) else begin
         gateway_url = await self._client.gateway_url()
         follower = ChatFollower(self._client.api, gateway_url, self.id, start, on_live=on_live, read=read)
-        for items in (follower.history(), follower.follow()):
+        live = follower.poll(_POLL_S) if (await self._client.me()).service else follower.follow()
+        for items in (follower.history(), live):
             async with aclosing(items):
                 async for item in items:
                     yield item
 
-    async def _change(self, method: str, *segments: str) -> None:
-        await self._client.repeat(lambda: self._client.api.change(method, "chats", self.id, *segments))
+    async def _change(self, method: str, *segments: str, user_id: str | None = None) -> None:
+        change = self._client.api.change
+        await self._client.repeat(lambda: change(method, "chats", self.id, *segments, user_id=user_id))

@@ -298,6 +298,31 @@ async def test_a_bot_with_a_service_token_answers_soon_and_not_itself(server: Ro
     ]
 
 
+async def test_a_service_follows_and_marks_a_chat(server: Roomcast) -> None:
+    issued = TokenIssuer(AuthOptions(secret=SECRET)).issue("weather", ttl_s=600, service=True)
+    service = Client(server.api_url, issued, user_id="robot")
+    async with client(server, "alice") as alice, service, asyncio.timeout(LIMIT_S):
+        chat = alice.chat((await alice.create_chat()).id)
+        first = await chat.send("one")
+        async with aclosing(service.chat(chat.id).events(1)) as events:
+            assert (await anext(events)).seq == first.seq
+            second = await chat.send("two")
+            item = await anext(events)
+            assert isinstance(item, Event)
+            assert item.message == second
+            await service.chat(chat.id).react(second.id, "👍")
+            await service.chat(chat.id).react(second.id, "👍", adds=False)
+            marks = [await anext(events) for _ in range(2)]
+            assert [(each.name, each.data["userId"]) for each in marks if isinstance(each, Event)] == [
+                ("reaction", "robot"),
+                ("reaction", "robot"),
+            ]
+            await alice.api.change("DELETE", "chats", chat.id)
+            with pytest.raises(Refused) as refused:
+                await anext(events)
+    assert refused.value.code == ErrorCode.CHAT_NOT_FOUND
+
+
 async def test_a_bot_that_does_not_know_its_own_user_id_does_not_start(server: Roomcast, tmp_path: Path) -> None:
     issued = TokenIssuer(AuthOptions(secret=SECRET)).issue("weather", ttl_s=600, service=True)
     with pytest.raises(ValueError, match="a service token names no author: give the bot a user id"):

@@ -20,7 +20,7 @@ _MESSAGE = "/api/chats/{chat_id}/messages/{message_id}"
 
 @mark_router.delete(_MESSAGE, status_code=204)
 async def delete_message(request: Request, caller: CurrentCaller, chat_id: ChatId, message_id: MessageId) -> Response:
-    """Delete a message in all its versions: its text is erased, and its place stays. Only its author may do this."""
+    """Delete a message in all its versions: its text is erased, and its place stays. Moderators may do this, too."""
     await services_of(request).writer.marks.delete(caller, chat_id, message_id, trace_of(request))
     return Response(status_code=204)
 
