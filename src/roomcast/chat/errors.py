@@ -208,10 +208,10 @@ class MessageNotFound(ChatError):
 
 
 class FileNotFound(ChatError):
-    """The chat has no such file, or it was sent or removed already, or another user uploaded it."""
+    """The chat has no such file, it was sent or removed already, another user uploaded it, or its link is not valid."""
 
-    def __init__(self, file_id: str) -> None:
-        super().__init__(f"there is no file {file_id!r} that you may use here; upload it again")
+    def __init__(self, file_id: str, remedy: str = "upload it again") -> None:
+        super().__init__(f"there is no file {file_id!r} that you may use here; {remedy}")
 
 
 class EmptyMessage(ChatError):

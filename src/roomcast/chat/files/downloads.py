@@ -25,6 +25,9 @@ LINK_S: Final = 300
 #: How long a bucket serves a download that was redirected to it. The browser follows at once.
 REDIRECT_S: Final = 60
 
+#: The same for all causes, so that nothing is learnt about files of others.
+_NEW_LINK: Final = "a link is valid for some minutes: ask for a new one"
+
 
 class Link(NamedTuple):
     """The query of a link.
@@ -108,13 +111,13 @@ class Downloads:
             not hmac.compare_digest(link.signature.encode(), right.encode())
             or link.expires < self._clock.now().timestamp()
         ):
-            raise FileNotFound(file_id)
+            raise FileNotFound(file_id, _NEW_LINK)
         found = await self._files.file(file_id)
         if found is None:
-            raise FileNotFound(file_id)
+            raise FileNotFound(file_id, _NEW_LINK)
         user_id = qualify(tenant_of(found.chat_id), link.user) if link.user else None
         if not await self._may_read(found.chat_id, user_id):
-            raise FileNotFound(file_id)
+            raise FileNotFound(file_id, _NEW_LINK)
         return found
 
     async def redirect(self, file: StoredFile) -> str | None:

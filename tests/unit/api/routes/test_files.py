@@ -158,7 +158,9 @@ async def test_a_stranger_gets_nothing(client: httpx.AsyncClient) -> None:
     asked = await client.get("/api/chats/c/files", params={"id": file["id"]}, headers=BOB)
     assert asked.json()["links"] == []
     for wrong in (url[:-1] + ("0" if url[-1] != "0" else "1"), url.replace("expires=", "expires=1")):
-        assert problem(await client.get(wrong))["code"] == "file-not-found"
+        refused = problem(await client.get(wrong))
+        assert refused["code"] == "file-not-found"
+        assert refused["detail"].endswith("a link is valid for some minutes: ask for a new one")
     assert problem(await send(client, file["id"], headers=BOB))["code"] == "file-not-found"
     assert (await client.get(url)).status_code == 200
 
