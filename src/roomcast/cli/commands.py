@@ -296,8 +296,8 @@ def token(
         list[ServiceScope] | None,
         typer.Option(
             help="Create a token for another backend that may only do this; may be given several times. read: requests"
-            " that change nothing; write: other requests; events: publish events; admin: end sessions, and the"
-            " requests of gateways.",
+            " that change nothing; write: other requests; events: publish events; admin: end sessions,"
+            " personal data, webhooks, the audit log, and the requests of gateways.",
             show_default=False,
         ),
     ] = None,
