@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any, Final
 
 import jwt
-from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-from support.http_server import HttpServer
 
 ISSUER: Final = "https://id.example/"
 AUDIENCE: Final = "chat"
@@ -85,26 +83,35 @@ class KeyServer:
         self.gate = asyncio.Event()
         self.gate.set()
         self.requests = 0
-        self._server = HttpServer(self._answer)
+        self._server: asyncio.Server | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[KeyServer]:
         """Listen on a free port of loopback."""
-        await self._server.start()
-        self.url = f"{self._server.url}/keys"
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
         try:
             yield self
         finally:
             self.gate.set()
-            await self._server.stop()
+            server.close()
+            await server.wait_closed()
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        self.requests += 1
-        if request.method == "POST":
-            self.posted.append(await request.text())
-        await self.gate.wait()
-        body = self.pages.get(request.path, self.content)
-        if body is None:
-            body = json.dumps({"keys": [jwk(name) for name in self.names]}).encode()
-        moved = {} if self.location is None else {"Location": self.location}
-        return web.Response(body=body, status=self.status, headers=moved)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            self.requests += 1
+            if length := re.search(r"content-length: (\d+)", head, re.IGNORECASE):
+                self.posted.append((await reader.readexactly(int(length[1]))).decode())
+            await self.gate.wait()
+            body = self.pages.get(head.split(" ")[1], self.content)
+            if body is None:
+                body = json.dumps({"keys": [jwk(name) for name in self.names]}).encode()
+            moved = "" if self.location is None else f"location: {self.location}\r\n"
+            head = f"HTTP/1.1 {self.status} X\r\n{moved}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            writer.write(head.encode() + body)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()

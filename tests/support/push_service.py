@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from roomcast.push.vapid import decode, encode
-from support.http_server import HttpServer
 
 
 def hkdf(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
@@ -78,8 +77,8 @@ class PushService:
         requests: Every request, also those with another status.
     """
 
-    def __init__(self) -> None:
-        self.server = HttpServer(self._answer)
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.devices: dict[str, Device] = {}
         self.received: asyncio.Queue[Received] = asyncio.Queue()
         self.answers: list[int] = []
@@ -87,23 +86,19 @@ class PushService:
         self.silent = False
         self.asked = asyncio.Event()
 
-    @property
-    def url(self) -> str:
-        return self.server.url
-
     def device(self) -> Device:
         name = secrets.token_hex(8)
         device = self.devices[name] = Device(f"{self.url}/push/{name}")
         return device
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         self.requests += 1
         self.asked.set()
         if self.silent:
             await asyncio.Event().wait()
         if self.answers:
             return web.Response(status=self.answers.pop(0), headers={"Retry-After": "1"})
-        device = self.devices[request.path.removeprefix("/push/")]
+        device = self.devices[request.match_info["name"]]
         scheme, _, rest = request.headers["Authorization"].partition(" ")
         parts = dict(part.strip().split("=", 1) for part in rest.split(","))
         server = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), decode(parts["k"]))
@@ -120,9 +115,19 @@ class PushService:
 @asynccontextmanager
 async def push_service() -> AsyncIterator[PushService]:
     """Serve one on a free port of the loopback address."""
-    service = PushService()
-    await service.server.start()
+    application = web.Application()
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    service = PushService("")
+
+    async def handle(request: web.Request) -> web.Response:
+        return await service.handle(request)
+
+    application.router.add_post("/push/{name}", handle)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield service
     finally:
-        await service.server.stop()
+        await runner.cleanup()

@@ -9,14 +9,10 @@ import hmac
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-
-from aiohttp import web
-
-from support.http_server import HttpServer
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Receiver:
         requests: Every request with a response.
         seqs: The seqs of each chat in the order in which they were delivered first.
         delay_s: How long each response takes.
-        start, stop: See `HttpServer`.
+        port: Of 127.0.0.1; kept by `stop` and `start`.
     """
 
     def __init__(self) -> None:
@@ -60,17 +56,14 @@ class Receiver:
         self.seqs: defaultdict[str, dict[int, None]] = defaultdict(dict)
         self.answer: Callable[[Any], tuple[int, dict[str, str]]] = lambda _body: (200, {})
         self.delay_s = 0.0
+        self.port = 0
+        self._server: asyncio.Server | None = None
         self._arrived = asyncio.Condition()
-        self.server = HttpServer(self._answer)
-        self.start, self.stop = self.server.start, self.server.stop
-
-    @property
-    def port(self) -> int:
-        return self.server.port
+        self._connections: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
-        return f"{self.server.url}/hook"
+        return f"http://127.0.0.1:{self.port}/hook"
 
     @property
     def delivered(self) -> list[Received]:
@@ -86,21 +79,43 @@ class Receiver:
         async with asyncio.timeout(limit_s), self._arrived:
             await self._arrived.wait_for(condition)
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        raw = await request.read()
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Refuse connections, and cut those that are open."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._connections):
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        try:
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    await self._answer(reader, writer)
+        finally:
+            self._connections.discard(writer)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        raw = await reader.readexactly(int(headers.get("content-length", "0")))
         status, further = self.answer(json.loads(raw))
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
-        response = web.Response(text="ok", status=status, headers=further)
-        await response.prepare(request)
-        await response.write_eof()
+        lines = [f"HTTP/1.1 {status} Scripted", "Content-Length: 2", *(f"{n}: {v}" for n, v in further.items())]
+        writer.write("\r\n".join([*lines, "", "ok"]).encode())
+        await writer.drain()
         async with self._arrived:
             self.requests.append(Received(headers, raw, status))
             if status == HTTPStatus.OK and "seq" in (event := json.loads(raw)):
                 self.seqs[event["data"]["chatId"]].setdefault(event["seq"])
             self._arrived.notify_all()
-        return response
 
 
 @asynccontextmanager

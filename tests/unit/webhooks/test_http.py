@@ -47,7 +47,7 @@ async def test_a_request_is_signed_and_its_connection_is_used_again(sender: Http
         assert headers["host"] == f"127.0.0.1:{receiver.port}"
         assert headers["webhook-id"] == "msg_1"
         assert abs(int(headers["webhook-timestamp"]) - datetime.now(UTC).timestamp()) < 5
-        assert receiver.server.connections == 1
+        assert len(receiver._connections) == 1
 
 
 async def test_the_example_of_the_documentation_verifies_a_request(sender: HttpWebhookSender) -> None:
