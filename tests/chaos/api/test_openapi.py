@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.conformance import check_conformance
+from support.conformance import check_conformance, environment
 from support.databases import KINDS
-from support.isolation import ENV
 from support.processes import Roomcast
 
 pytestmark = pytest.mark.chaos
@@ -23,7 +22,7 @@ def test_the_api_does_what_its_document_says(
 ) -> None:
     seed = os.environ.get("SEED") or str(random.randrange(1_000_000))
     print(f"SEED={seed}")  # noqa: T201 - to reproduce a failure
-    env, data = {**ENV, "ROOMCAST_FILES_URL": f"file://{tmp_path}/files"}, tmp_path / "data"
+    env, data = environment(tmp_path), tmp_path / "data"
     if kind == "postgresql":
         postgres = request.getfixturevalue("postgres")
         env["DATABASE_URL"], data = postgres.url(postgres.create_database()), None

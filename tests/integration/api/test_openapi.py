@@ -18,7 +18,7 @@ import pytest
 from roomcast.api.middleware import MAX_BODY_BYTES
 from roomcast.auth.options import AuthOptions
 from roomcast.auth.tokens import TokenIssuer
-from support.conformance import check_conformance
+from support.conformance import check_conformance, environment
 from support.isolation import ENV, SECRET
 from support.postgres_server import PostgresServer
 from support.processes import Roomcast
@@ -35,15 +35,14 @@ JSON = {"Content-Type": "application/json"}
     ],
 )
 def test_the_api_does_what_its_document_says(tmp_path: Path, caller: str, options: tuple[str, ...]) -> None:
-    env = {**ENV, "ROOMCAST_FILES_URL": f"file://{tmp_path}/files"}
-    with Roomcast.api(tmp_path / "data", env=env) as server:
+    with Roomcast.api(tmp_path / "data", env=environment(tmp_path)) as server:
         check_conformance(server, caller, tmp_path, "--generation-deterministic", *options)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     directory = tmp_path_factory.mktemp("data")
-    data, env = directory, {**ENV, "ROOMCAST_FILES_URL": f"file://{directory}/files"}
+    data, env = directory, environment(directory)
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
         data, env = None, {**env, "DATABASE_URL": server.url(server.create_database())}

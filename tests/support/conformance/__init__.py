@@ -15,11 +15,16 @@ from support.isolation import ENV
 from support.processes import Roomcast, clean_environment
 
 
+def environment(directory: Path) -> dict[str, str]:
+    """Of a server without limits, with files and pushes on every database."""
+    return {**ENV, "ROOMCAST_FILES_URL": f"file://{directory}/files", "ROOMCAST_VAPID_KEY": "A" * 42 + "E"}
+
+
 def check_conformance(server: Roomcast, caller: str, directory: Path, *options: str) -> dict[str, Any]:
     """Run it, and return its report.
 
     Args:
-        server: Serves the API, with `ENV`.
+        server: Serves the API, with `environment`.
         caller: ``user``, ``service`` or ``none``: whose tokens the requests have.
         directory: For its files.
         *options: Further options of ``schemathesis run``.
