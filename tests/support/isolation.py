@@ -99,8 +99,12 @@ class Isolation:
         self._joins: dict[Place, list[str]] = defaultdict(list)
         self.done: Counter[str] = Counter()
 
-    async def run(self, operations: int) -> None:
+    async def run(self, operations: int, wanted: Sequence[str] = ()) -> None:
         """Run random operations, and check all that was received.
+
+        Args:
+            operations: Their number; up to as many again follow until all outcomes of ``wanted`` have occurred.
+            wanted: Names of `done`.
 
         Raises:
             Leak: a user received what it must not see.
@@ -108,7 +112,7 @@ class Isolation:
         kinds: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (6, self._send), (2, self._edit), (2, self._delete), (3, self._react), (1, self._pin),
             (4, self._add), (3, self._remove), (4, self._join), (1, self._leave), (2, self._type),
-            (12, self._read), (6, self._intrude), (2, self._change_member), (1, self._ban), (2, self._mark_read),
+            (12, self._read), (9, self._intrude), (2, self._change_member), (1, self._ban), (2, self._mark_read),
             (3, self._search), (3, self._upload), (6, self._link), (6, self._download), (1, self._rename),
             (1, self._open_direct), (2, self._invite), (4, self._use_invite), (2, self._report), (2, self._forge),
             (2, self._export), (1, self._delete_chat),
@@ -126,7 +130,9 @@ class Isolation:
                 for number in range(self._size):
                     await self._create((tenant, f"c{number}"))
             await self._connect(stack)
-            for _ in range(operations):
+            for number in range(2 * operations):
+                if number >= operations and all(self.done[name] for name in wanted):
+                    break
                 await self._chance.choices(steps, weights)[0]()
             for place in self._busy():
                 await self._remove_one(place)
@@ -406,8 +412,9 @@ class Isolation:
             place, user, url = self._chance.choice(ended if ended and self._chance.random() < 0.5 else self._links)
             await self._open(place, user, url)
 
-    async def _open(self, place: Place, user: str, url: str) -> None:
-        answer = await self._http.get(url + self._chance.choice(["", "&thumbnail=true"]))
+    async def _open(self, place: Place, user: str, url: str, *, small: bool | None = None) -> None:
+        small = self._chance.random() < 0.5 if small is None else small
+        answer = await self._http.get(url + ("&thumbnail=true" if small else ""))
         small = answer.headers.get("content-type") == "image/webp"
         if answer.is_success and not small and [mark.place for mark in self._model.marks(answer.text)] != [place]:
             raise Leak(f"{url} of {place} leads to {answer.text}")
@@ -450,6 +457,8 @@ class Isolation:
         say = {"chatId": name, "role": "USER", "content": mark}
         await self._send_as(tenant, None, "POST", "/api/chat/messages", {**say, "files": [answer.json()["id"]]})
         link = await self._newest_link(place, user)
+        for small in (False, True):
+            await self._open(place, user, str(link), small=small)
         answer = await self._send_as(tenant, None, "DELETE", f"/api/chats/{name}/members/{user}", {})
         if self._count("remove", answer, member=True):
             await self._end(place, user, link)
@@ -518,7 +527,7 @@ class Isolation:
     async def _export(self) -> None:
         tenant = self._chance.randrange(len(TENANTS))
         user, owner = (self._chance.choice(self._users[tenant]) for _ in range(2))
-        if self._chance.random() < 0.7:
+        if self._chance.random() < 0.5:
             owner = user
         answer = await self._request(tenant, user, "GET", f"/api/users/{owner}/export")
         self._count("export", answer, member=user == owner)
