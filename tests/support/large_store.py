@@ -146,6 +146,7 @@ def _fill_sqlite(file: Path, size: Size) -> None:
                 database.executemany(insert, batch)
                 database.commit()
         database.execute(_FEED)
+        database.execute("INSERT INTO search_terms (search_terms) VALUES ('rebuild')")
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
