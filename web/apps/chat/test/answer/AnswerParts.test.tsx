@@ -128,7 +128,30 @@ test('an own message can be edited; the field stays open if that fails', async (
   await vi.waitFor(() => expect(screen.getByTestId<HTMLButtonElement>('edit-save').disabled).toBe(false));
   fireEvent.click(screen.getByTestId('edit-save'));
   await vi.waitFor(() => expect(screen.queryByTestId('edit-field')).toBeNull());
-  expect(actions.edit).toHaveBeenCalledWith('q', 'typo');
+  expect(actions.edit).toHaveBeenCalledWith('q', 'typo', []);
+});
+
+test('files are removed while a message is edited, and the focus stays in the field', async () => {
+  const file = { name: 'a.txt', type: 'text/plain', size: 1, width: null, height: null };
+  show(
+    entry({
+      key: 'q',
+      id: 'q',
+      content: 'see',
+      attachments: [
+        { ...file, id: 'f' },
+        { ...file, id: 'g', name: 'b.txt' },
+      ],
+    }),
+    true,
+  );
+  fireEvent.click(screen.getByTestId('edit'));
+  fireEvent.click(screen.getByLabelText('Remove b.txt'));
+  expect(screen.getAllByTestId('edit-file').map(({ textContent }) => textContent)).toEqual(['a.txt']);
+  expect(document.activeElement).toBe(screen.getByTestId('edit-field'));
+  fireEvent.click(screen.getByTestId('edit-save'));
+  await vi.waitFor(() => expect(screen.queryByTestId('edit-field')).toBeNull());
+  expect(actions.edit).toHaveBeenCalledWith('q', 'see', ['g']);
 });
 
 test('the start and the end of an answer are announced, not its growth', () => {

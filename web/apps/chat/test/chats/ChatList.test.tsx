@@ -111,3 +111,8 @@ test('a loading list is empty', () => {
   expect(items()).toEqual([]);
   expect(screen.getByRole('status')).toBeTruthy();
 });
+
+test('a message of files alone has its first file as preview', () => {
+  render(<ChatList {...props} chats={[{ ...chat('c', 'Gamma'), preview: '', previewFile: 'plan.pdf' }]} />);
+  expect(screen.getByTestId('chat-list').textContent).toContain('📎 plan.pdf');
+});

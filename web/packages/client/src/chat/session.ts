@@ -255,7 +255,8 @@ export class ChatSession {
     const { api, runtime } = this.#dependencies;
     // The generated type has a tuple of each length.
     const removed = [...removeFiles] as NonNullable<EditMessage['removeFiles']>;
-    const change: EditMessage = { content, removeFiles: removed, clientMsgId: runtime.newId() };
+    const change: EditMessage = { content, clientMsgId: runtime.newId() };
+    if (removed.length > 0) change.removeFiles = removed;
     return toEntry(await api.editMessage(this.chatId, messageId, change));
   }
 
