@@ -16,6 +16,7 @@ import {
   useConnectionState,
   useMessageListener,
   usePresence,
+  useSearch,
   useRoomcastClient,
   useTyping,
   useWebSocket,
@@ -383,4 +384,31 @@ describe('presence and typing', () => {
     result.current.setTyping(true);
     expect(server.socket.sent.map(([event]) => event)).toEqual(['join-user']);
   });
+});
+
+test('without words, a search for an author lists its newest messages in the chat', async () => {
+  server.intercept = (_, url) =>
+    url.pathname === '/api/search'
+      ? new Response(JSON.stringify({ hits: [], nextCursor: null, complete: true }))
+      : new Response(JSON.stringify({ messages: [message('m1', 'old'), message('m2', 'new')], hasMore: false }));
+  const { result, rerender } = renderHook(({ text }) => useSearch(text, { chatId: 'c', author: 'bob' }), {
+    initialProps: { text: ' ' },
+    wrapper: Strict,
+  });
+  const found = (count: number) =>
+    vi.waitFor(async () => {
+      await advance(50);
+      expect(result.current.hits).toHaveLength(count);
+    });
+  await found(2);
+  expect(result.current.hits).toMatchObject([
+    { messageId: 'm2', snippet: 'new', userId: 'bob' },
+    { messageId: 'm1', snippet: 'old' },
+  ]);
+  rerender({ text: 'word' });
+  await found(0);
+
+  function message(id: string, content: string): object {
+    return { id, chatId: 'c', role: 'USER', userId: 'bob', content, time: '2026-11-29T12:00:00Z', place: 1 };
+  }
 });
