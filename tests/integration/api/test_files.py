@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from support.object_stores import SCHEMES, object_store_server
-from support.processes import Roomcast
+from support.ports import free_port
+from support.processes import Roomcast, run_roomcast
 from support.waiting import until
 
 BINARY = {"Content-Type": "application/octet-stream"}
@@ -63,6 +64,15 @@ async def test_a_bucket_serves_files_itself_and_the_server_serves_images(scheme:
                     return (await client.get(target)).status_code == 404
 
                 await until(gone)
+
+
+def test_a_bucket_that_cannot_be_used_is_an_error_of_the_start(tmp_path: Path) -> None:
+    port = str(free_port())
+    command = ("up", "--one-port", "--api-port", port, "--data", str(tmp_path))
+    ended = run_roomcast(*command, env={"ROOMCAST_FILES_URL": "az://bucket/path"}, timeout_s=50)
+    assert ended.returncode == 2, ended.stderr
+    assert "ROOMCAST_FILES_URL cannot be used: Generic MicrosoftAzure error: Account must be specified" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 async def test_a_server_that_stops_ends_its_uploads_and_leaves_none_of_them(tmp_path: Path) -> None:
