@@ -122,11 +122,11 @@ async def running_backend(process: Process, shared: SharedServices) -> AsyncIter
     responders = build_responders(settings)
     vapid = build_vapid(process)
     async with (
+        running_contents(process) as contents,  # a bucket that cannot be used ends the process, too
         running_moderation(process) as moderation,
         open_store(database_options(process.config.database), tracer=process.tracer) as store,
         running_pushes(process, store, vapid if worker else None),
         running_webhooks(process, store.webhooks, store.feed, sends=worker) as sender,
-        running_contents(process) as contents,
     ):
         # Another process that shares the database may die between commit and publish, and a database server may
         # complete a commit after its client lost the connection. A sweep finds such events.
