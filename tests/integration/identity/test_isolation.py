@@ -9,7 +9,6 @@ import pytest
 from support.isolation import ENV, Isolation
 from support.processes import Roomcast
 
-
 TRIED = (
     "send done",
     "add done",
