@@ -230,6 +230,13 @@ async def test_an_edit_keeps_its_files_but_those_that_it_drops(store: Store) -> 
     assert sorted(await store.files.due_files(START, 10)) == [("c", "f"), ("c", "g")]
 
 
+async def test_an_edit_of_a_message_without_files_does_not_empty_it(store: Store) -> None:
+    sent = await store.chats.commit(new_message(member="ann", user_id="ann"))
+    message_id = json.loads(sent.event.payload)["id"]
+    with pytest.raises(EmptyMessage):
+        await store.chats.commit(new_message(member="ann", user_id="ann", replaces=message_id, content=""))
+
+
 async def test_the_files_of_a_deleted_chat_are_removed_also_those_that_were_not_sent(store: Store) -> None:
     for file_id in ("f", "g", "h"):
         await upload(store, file_id)

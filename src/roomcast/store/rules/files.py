@@ -78,14 +78,14 @@ def finish(work: Work, command: FinishFile) -> None:
 
 def of_version(work: Work, new: NewMessage, earlier: tuple[Attachment, ...]) -> tuple[Attachment, ...]:
     """The files of a new message or version, checked: those of the earlier version, and new ones."""
-    if not new.files and not new.drops:
-        return earlier
-    if len(set(new.files)) < len(new.files):
-        raise FileNotFound(next(file_id for file_id in new.files if new.files.count(file_id) > 1))
-    if missing := set(new.drops) - {one.id for one in earlier}:
-        raise FileNotFound(min(missing))
-    kept = (one for one in earlier if one.id not in new.drops)
-    attachments = (*kept, *(_sendable(work, new, file_id) for file_id in new.files))
+    attachments = earlier
+    if new.files or new.drops:
+        if len(set(new.files)) < len(new.files):
+            raise FileNotFound(next(file_id for file_id in new.files if new.files.count(file_id) > 1))
+        if missing := set(new.drops) - {one.id for one in earlier}:
+            raise FileNotFound(min(missing))
+        kept = (one for one in earlier if one.id not in new.drops)
+        attachments = (*kept, *(_sendable(work, new, file_id) for file_id in new.files))
     if not (new.content or attachments):
         raise EmptyMessage
     return attachments
