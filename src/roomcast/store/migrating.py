@@ -128,10 +128,6 @@ def _upgrade(connection: Connection, backend: Backend, on_step: OnStep | None) -
         before = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     if before == HEAD:
         return before
-    if before is not None:
-        # All tables at once: replicas of the earlier version lock tables in another order than the scripts change them.
-        # `epochs` is the first one, which every write transaction reads first.
-        backend.lock_tables(connection, [name for name in METADATA.tables if name in tables])
 
     # Imported only when an upgrade is needed, since importing Alembic takes a large part of the start-up time.
     from alembic import command
@@ -150,5 +146,8 @@ def _upgrade(connection: Connection, backend: Backend, on_step: OnStep | None) -
             ScriptDirectory.from_config(config).get_revision(before)
         except CommandError:
             raise DatabaseTooNew(before) from None
+        # All tables at once: replicas of the earlier version lock tables in another order than the scripts change them.
+        # `epochs` is the first one, which every write transaction reads first.
+        backend.lock_tables(connection, [name for name in METADATA.tables if name in tables])
     command.upgrade(config, HEAD)
     return before

@@ -222,3 +222,18 @@ async def test_a_migration_that_never_gets_its_tables_says_so(
             await migrate(options)
         await dump.execute("SELECT 1 FROM epochs")
     assert await migrate(options) == "0006"
+
+
+async def test_a_database_of_a_newer_version_is_not_locked(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_engine, "_LOCK_LIMITS_S", (0.01,))
+    options = DatabaseOptions(url=postgres.url(postgres.create_database()))
+    await migrate(options)
+    async with await psycopg.AsyncConnection.connect(options.url) as reader:
+        await reader.execute("UPDATE alembic_version SET version_num = '9999'")
+        await reader.commit()
+        await reader.execute("SELECT 1 FROM chats")
+        # Restarts of an earlier version during an update keep no request waiting.
+        with pytest.raises(DatabaseTooNew, match="update roomcast"):
+            await migrate(options)
