@@ -93,8 +93,7 @@ async def repeat_forever(
     backoff = Backoff(every_s, max(every_s, longest_s))
     while True:
         try:
-            if await step():
-                continue
+            more = await step()
         except errors as error:
             pause_s = backoff.next_s()
             if should_log(backoff.failures):
@@ -103,5 +102,7 @@ async def repeat_forever(
             if backoff.failures:
                 logger.info("%s succeeded again", what)
             backoff.reset()
+            if more:
+                continue
             pause_s = jittered(every_s)
         await asyncio.sleep(pause_s)

@@ -86,3 +86,22 @@ def test_errors_in_a_row_are_logged_less_and_less_and_their_pauses_grow(caplog: 
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert all(8.0 <= pause_s < 16.1 for pause_s in pauses[4:9])
     assert pauses[9] < 1.1
+
+
+def test_a_success_ends_a_row_of_errors_also_if_there_is_more() -> None:
+    outcomes: list[bool | Exception] = [ValueError("away"), ValueError("away"), True, ValueError("away"), False]
+    times: list[float] = []
+
+    async def step() -> bool:
+        times.append(asyncio.get_running_loop().time())
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    with pytest.raises(IndexError):
+        run_in_virtual_time(repeat_forever(step, 1.0, "the test", ValueError, longest_s=16.0))
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert pauses[1] > 0.9
+    assert pauses[2] == 0.0
+    assert pauses[3] < 1.1
