@@ -86,3 +86,28 @@ test('only new messages of other users are announced, and the last five are kept
     ['2', '3', '4', '5', '6'].map((key) => `ann: new ${key}`),
   );
 });
+
+test('an edit may empty the text while a file stays', () => {
+  const attachments = ['a', 'b'].map((id) => ({
+    id,
+    name: `${id}.txt`,
+    type: 'text/plain',
+    size: 1,
+    width: null,
+    height: null,
+  }));
+  show([entry({ key: 'k', id: 'id-1', userId: 'me', attachments })]);
+  fireEvent.click(screen.getByTestId('edit'));
+  const save = screen.getByTestId<HTMLButtonElement>('edit-save');
+  expect(save.disabled).toBe(true);
+  const field = screen.getByTestId('edit-field');
+  const [first] = screen.getAllByTestId('edit-file-remove');
+  fireEvent.change(field, { target: { value: ' ' } });
+  if (first) fireEvent.click(first);
+  expect(save.disabled).toBe(false);
+  fireEvent.click(screen.getByTestId('edit-file-remove'));
+  expect(save.disabled).toBe(true);
+  fireEvent.change(field, { target: { value: 'without files' } });
+  fireEvent.click(save);
+  expect(actions.edit).toHaveBeenCalledWith('id-1', 'without files', ['a', 'b']);
+});

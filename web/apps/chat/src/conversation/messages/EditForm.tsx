@@ -25,7 +25,8 @@ export function EditForm({ content: before, files, label, onSave, onClose }: Pro
   const field = useRef<HTMLTextAreaElement>(null);
   const content = toContent(text);
   const changed = content !== before || removed.length > 0;
-  const savable = content !== '' && changed && excessLength(content, rules.content) === 0 && !saving;
+  const empty = content === '' && files.length === removed.length;
+  const savable = !empty && changed && excessLength(content, rules.content) === 0 && !saving;
 
   function save(): void {
     if (!savable) return;
