@@ -29,9 +29,17 @@ from roomcast.observability.logs import LogFormat, LogLevel, LogOptions
 from roomcast.outgoing.addresses import Network
 from roomcast.push.options import PushOptions
 from roomcast.responders.options import EndpointOptions, OpenAiOptions
-from roomcast.setting_groups.answers import OWN_FUNCTION, read_endpoint, read_openai, read_responders
-from roomcast.setting_groups.identity import read_auth, read_sign_in
-from roomcast.setting_groups.servers import read_database, read_redis, read_tracing
+from roomcast.setting_groups import (
+    OWN_FUNCTION,
+    read_auth,
+    read_database,
+    read_endpoint,
+    read_openai,
+    read_redis,
+    read_responders,
+    read_sign_in,
+    read_tracing,
+)
 from roomcast.setting_values import (
     SettingsError,
     check_base_path,
