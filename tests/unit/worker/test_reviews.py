@@ -135,6 +135,7 @@ async def test_nothing_is_left_of_an_answer_that_is_refused_or_not_reviewed(
         message = await ended(backend, await ask(backend))
         reason = "not-reviewed" if away else "refused"
         assert outcome(message) == ("failed", reason)
+        await until(lambda: bool(worker.counters.ends))
         assert worker.counters.ends == {f"failed {reason}": 1}
     assert (message.content, message.parts) == ("", None)
     assert not [chunk for chunk in streams.chunks(message.id) if "bad" in str(chunk) or "secret" in str(chunk)]
