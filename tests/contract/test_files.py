@@ -42,6 +42,7 @@ from roomcast.chat.errors import (
 from roomcast.chat.ports import ContentHeaders, FileContents
 from roomcast.contract.events import Attachment, MemberRole
 from roomcast.contract.text import MAX_SEQ
+from roomcast.files import contents as contents_module
 from roomcast.files.contents import ObjectContents, bucket_contents, directory_contents
 from roomcast.store.engine.batch import CustomWrite
 from roomcast.store.opening import Store, open_store
@@ -50,6 +51,7 @@ from roomcast.store.tables import chats
 from support.backend import START, new_message
 from support.object_stores import SCHEMES, environment, object_store_server
 from support.ports import free_port
+from support.waiting import until
 
 HEADERS = ContentHeaders("text/plain", "attachment")
 TOMORROW = START + timedelta(days=1)
@@ -450,6 +452,16 @@ async def test_a_store_that_is_away_is_unavailable_and_does_not_prevent_the_star
         await contents.get("key", 0, 1)
     with pytest.raises(FilesUnavailable, match="does not answer"):
         await contents.delete("key")
+    await contents.close()
+
+
+async def test_the_check_of_a_slow_store_leaves_no_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents_module, "_CHECK_LIMIT_S", 0.0)
+    contents = directory_contents(tmp_path)
+    await contents.check()
+    assert contents.busy
+    await until(lambda: not contents.busy)
+    assert await asyncio.to_thread(lambda: list(tmp_path.iterdir())) == []
     await contents.close()
 
 

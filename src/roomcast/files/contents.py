@@ -68,11 +68,16 @@ class ObjectContents:
         Raises:
             ValueError: there is no such bucket, or it refuses the object.
         """
-        key = f"check-{uuid.uuid4()}"
+
+        async def write() -> None:
+            # As one operation, which goes on after the time limit: a late object is deleted, too.
+            key = f"check-{uuid.uuid4()}"
+            await obstore.put_async(self._store, key, b"roomcast")
+            await obstore.delete_async(self._store, key)
+
         try:
             async with asyncio.timeout(_CHECK_LIMIT_S):
-                await asyncio.shield(self._start(obstore.put_async(self._store, key, b"roomcast")))
-                await asyncio.shield(self._start(obstore.delete_async(self._store, key)))
+                await asyncio.shield(self._start(write()))
         except FileNotFoundError as error:
             raise ValueError("names a bucket that does not exist: create it") from error
         except (PermissionDeniedError, PermissionError, UnauthenticatedError) as error:
