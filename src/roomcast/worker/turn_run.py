@@ -151,7 +151,7 @@ class TurnRun:
         self._loop = loop
         self._responder = services.responders.get(turn.responder)
         self._answer = Answer()
-        # Nothing is published before the review at the end.
+        # Nothing is published or saved before the review at the end.
         self._withheld = services.moderation is not None and services.moderation.answers == "withheld"
         self._publisher = self._new_publisher()
         self._usage: Usage | None = None
@@ -184,6 +184,7 @@ class TurnRun:
             self.interrupt(Interruption.TIMEOUT)
         elif (
             self._publisher.started
+            and not self._withheld
             and self._items != self._saved_items
             and now - self._saved_at >= self._options.checkpoint_s
             and (self._saving is None or self._saving.done())
@@ -495,7 +496,7 @@ class TurnRun:
 
     async def _hand_over(self) -> None:
         """Let another worker claim the turn at once."""
-        if self._publisher.started:
+        if self._publisher.started and not self._withheld:
             await self._publisher.finish()
             await self._save()
         await self._services.store.release_turn(self.turn.claim)

@@ -10,12 +10,12 @@ from typing import Literal
 import pytest
 
 from roomcast.chat.model import ANYONE
-from roomcast.chat.ports import LogUnavailable, Usage
+from roomcast.chat.ports import LogUnavailable, Reference, Usage
 from roomcast.chat.use_cases.moderation import AnswerReviews, Moderation, ModerationLimits, WhenAway
 from roomcast.contract.events import EventType
 from roomcast.contract.moderation import Review, Verdict
 from support.backend import Backend, open_backend
-from support.scripted import ScriptedResponder, ScriptedStreams
+from support.scripted import ResumableScript, ScriptedResponder, ScriptedStreams, Step
 from support.waiting import until
 from support.worker import answer, ask, ended, outcome, running_worker
 
@@ -191,6 +191,35 @@ async def test_nothing_of_a_withheld_answer_is_shown_or_saved_before_its_review(
     assert (partial.content, partial.parts or ()) == ("", ())
     assert message.content == "one two"
     assert streams.answer(turn_id).content() == "one two"
+
+
+async def test_what_is_withheld_of_an_answer_that_another_worker_began_to_stream_is_not_saved(
+    backend: Backend, streams: ScriptedStreams, hook: Hook
+) -> None:
+    begun = Pause()
+    resumes: dict[str, tuple[Step, ...]] = {
+        "r1": ("two ", Reference("r2"), 0.2, "three")
+    }  # longer than `FAST.checkpoint_s`
+    first = ResumableScript("one ", Reference("r1"), begun, resumes=resumes)
+    async with running_worker(backend, first, streams=streams, moderation=moderation(hook)):
+        turn_id = await ask(backend)
+        await begun.reached.wait()
+    reviews, pause = moderation(hook, "withheld"), Pause()
+    interrupted = ResumableScript(resumes={"r1": ("two ", Reference("r2"), 0.2, "bad", pause)})
+    async with running_worker(backend, interrupted, streams=streams, moderation=reviews):
+        await pause.reached.wait()
+    hook.go_on = asyncio.Event()
+    second = ResumableScript(resumes=resumes)
+    async with running_worker(backend, second, streams=streams, moderation=reviews):
+        await until(lambda: hook.asked)
+        partial = await answer(backend, turn_id)
+        shown = streams.answer(turn_id).content()
+        hook.go_on.set()
+        message = await ended(backend, turn_id)
+    assert partial is not None
+    assert (partial.content, shown) == ("one ", "one ")
+    assert (second.resumed, message.content) == (["r1"], "one two three")
+    assert streams.answer(turn_id).content() == "one two three"
 
 
 async def test_a_withheld_answer_of_a_dead_worker_is_written_again(
