@@ -34,8 +34,10 @@ export function Panel({ title, label = title, face, buttonClass = 'icon-button',
         className={`panel ${panelClass}`}
         data-testid={`${testId}-panel`}
         onBeforeToggle={(event) => event.newState === 'open' && setOpen(true)}
-        // Not before: the browser returns the focus from the content to the button.
-        onToggle={(event) => event.newState === 'closed' && setOpen(false)}
+        // Not before: the browser returns the focus from the content to the button. React passes on toggles of the content.
+        onToggle={({ newState, target, currentTarget }) => {
+          if (newState === 'closed' && target === currentTarget) setOpen(false);
+        }}
       >
         <h2 className="panel__title">{title}</h2>
         {open && children(() => document.getElementById(id)?.hidePopover())}
