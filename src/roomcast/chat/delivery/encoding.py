@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from roomcast.chat.model import StoredEvent, StoredMessage
@@ -75,7 +76,12 @@ def event_name(event_type: EventType | str) -> str:
 
 def event_args(event: StoredEvent) -> bytes:
     """The Socket.IO argument array with the stored payload: ``["new-msg",{…}]``."""
-    return b"[%b,%b]" % (json.dumps(event_name(event.type)).encode(), event.payload)
+    return b"[%b,%b]" % (_name_json(event.type), event.payload)
+
+
+@lru_cache(64)
+def _name_json(event_type: EventType | str) -> bytes:
+    return json.dumps(event_name(event_type)).encode()
 
 
 def log_entry(event: StoredEvent) -> LogEntry:
@@ -88,6 +94,6 @@ def event_item(event: StoredEvent) -> bytes:
     return b'{"seq":%d,"type":%b,"event":%b,"data":%b}' % (
         event.seq,
         json.dumps(str(event.type)).encode(),
-        json.dumps(event_name(event.type)).encode(),
+        _name_json(event.type),
         event.payload,
     )
