@@ -24,7 +24,7 @@ interface Props {
 
 export function ChatList(props: Props) {
   const { chats, failure, loading, hasMore, activeId, homeId, me, onMore, onRetry, onOpen } = props;
-  const { chats: words, app, errors, files } = useStrings();
+  const { chats: words, app, errors } = useStrings();
   // The open chat and the home chat, if the loaded pages do not contain them.
   const unlisted = [...new Set([activeId, homeId])].filter(
     (id): id is string => id !== null && !loading && !chats.some((chat) => chat.id === id),
@@ -54,7 +54,7 @@ export function ChatList(props: Props) {
             unread={chat.id === activeId ? 0 : chat.unread}
             mentions={chat.id === activeId ? 0 : chat.mentions}
             muted={chat.notify === 'none'}
-            preview={toTitle(summaryOf(chat.preview ?? '', chat.previewFile, files))}
+            preview={toTitle(summaryOf(chat.preview ?? '', chat.previewFile))}
             time={chat.lastMessage?.time.getTime() ?? null}
             onOpen={onOpen}
           />

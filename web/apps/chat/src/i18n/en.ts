@@ -159,7 +159,6 @@ export const en = {
   files: {
     attach: 'Attach files',
     drop: 'Drop the files to attach them',
-    named: (name: string) => `📎 ${name}`,
     files: 'Files',
     uploads: 'Files to send',
     retry: 'Try again',

@@ -158,7 +158,6 @@ export const zhHant: Dictionary = {
   files: {
     attach: '附加檔案',
     drop: '放開即可附加檔案',
-    named: (name) => `📎 ${name}`,
     files: '檔案',
     uploads: '要傳送的檔案',
     retry: '再試一次',

@@ -12,7 +12,7 @@ interface Props {
 }
 
 export function Reports({ chatId, attempt }: Props) {
-  const { members: words, marks, files } = useStrings();
+  const { members: words, marks } = useStrings();
   const { api } = useRoomcastClient();
   const { value, error, reload } = useLoaded(async () => {
     const { reports } = await api.listReports(chatId);
@@ -20,7 +20,7 @@ export function Reports({ chatId, attempt }: Props) {
       reports.map(async (report) => {
         const { versions } = await api.listVersions(chatId, report.messageId);
         const last = versions.at(-1);
-        return { report, text: summaryOf(last?.content ?? '', last?.attachments?.[0]?.name, files) };
+        return { report, text: summaryOf(last?.content ?? '', last?.attachments?.[0]?.name) };
       }),
     );
   });

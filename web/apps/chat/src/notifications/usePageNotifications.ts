@@ -16,7 +16,7 @@ function notifies(before: ChatSummary | undefined, now: ChatSummary): boolean {
 }
 
 export function usePageNotifications(chats: readonly ChatSummary[], me: string, state: DeviceState): void {
-  const { chats: words, files } = useStrings();
+  const { chats: words } = useStrings();
   const before = useRef(new Map<string, ChatSummary>());
   useEffect(() => {
     const known = before.current;
@@ -24,9 +24,9 @@ export function usePageNotifications(chats: readonly ChatSummary[], me: string, 
     if (state !== 'page' || document.visibilityState === 'visible' || Notification.permission !== 'granted') return;
     for (const chat of chats) {
       if (notifies(known.get(chat.id), chat))
-        show(chat, titleOf(chat, words, me), summaryOf(chat.preview ?? '', chat.previewFile, files));
+        show(chat, titleOf(chat, words, me), summaryOf(chat.preview ?? '', chat.previewFile));
     }
-  }, [chats, me, state, words, files]);
+  }, [chats, me, state, words]);
 }
 
 function show(chat: ChatSummary, title: string, body: string): void {

@@ -110,8 +110,7 @@ export function Composer({ userId, chatId, people, onSend, uploads, onTyping, on
       {replyTo !== null && (
         <p className="composer__reply" role="status" data-testid="replying">
           <span className="composer__replied" dir="auto">
-            {marks.replyingTo(replyTo.userId ?? words.ai)}:{' '}
-            {summaryOf(replyTo.content, replyTo.attachments[0]?.name, fileWords)}
+            {marks.replyingTo(replyTo.userId ?? words.ai)}: {summaryOf(replyTo.content, replyTo.attachments[0]?.name)}
           </span>
           <button type="button" className="link" onClick={onCancelReply}>
             {marks.cancel}

@@ -180,7 +180,7 @@ export function ThreadButton({ messageId }: { readonly messageId: string }) {
 
 /** The message that a message replies to, as a link to it. */
 export function Quote({ messageId }: { readonly messageId: string }) {
-  const { marks: words, conversation, files } = useStrings();
+  const { marks: words, conversation } = useStrings();
   const { show } = useChatActions();
   const loaded = useContext(LoadedMessages);
   // An edited message has another id at the same place.
@@ -200,7 +200,7 @@ export function Quote({ messageId }: { readonly messageId: string }) {
             {original.userId ?? (original.role === 'AI' ? conversation.ai : conversation.someone)}
           </bdi>{' '}
           <span dir="auto">
-            {original.deleted ? words.deleted : summaryOf(original.content, original.attachments[0]?.name, files)}
+            {original.deleted ? words.deleted : summaryOf(original.content, original.attachments[0]?.name)}
           </span>
         </>
       )}

@@ -12,7 +12,7 @@ interface Props {
 }
 
 export function Pins({ messages, read }: Props) {
-  const { marks: words, conversation, files } = useStrings();
+  const { marks: words, conversation } = useStrings();
   const { show } = useChatActions();
   // The key changes with each pin of a loaded message. A failure leaves the list as it is; the next change reads it again.
   const { value: pins } = useLoaded(read, messages.map(({ id, pinned }) => (pinned ? id : '')).join(''));
@@ -25,7 +25,7 @@ export function Pins({ messages, read }: Props) {
           <li key={pin.id}>
             <button type="button" className="quote" onClick={() => void show(pin)}>
               <bdi className="quote__author">{pin.userId ?? conversation.ai}</bdi>{' '}
-              <span dir="auto">{summaryOf(pin.content, pin.attachments[0]?.name, files)}</span>
+              <span dir="auto">{summaryOf(pin.content, pin.attachments[0]?.name)}</span>
             </button>
           </li>
         ))}
