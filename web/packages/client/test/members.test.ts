@@ -7,13 +7,18 @@ function member(userId: string, role: contract.MemberRole = 'member'): contract.
   return { userId, role, addedAt: '2026-11-29T00:00:00Z', mutedUntil: null };
 }
 
+/** Members on a page of the server. */
+const PAGE = 4;
+
 async function setUp(listed: contract.Member[]) {
   const server = new FakeServer();
   const reads: (() => void)[] = [];
   let held = false;
-  server.intercept = (_method, { pathname }) => {
+  server.intercept = (_method, { pathname, searchParams }) => {
     if (!pathname.endsWith('/members')) return undefined;
-    const answer = listed[0] ? json({ members: [...listed] }) : problem(404, 'chat-not-found');
+    const rest = listed.filter(({ userId }) => userId > (searchParams.get('after') ?? ''));
+    const page = { members: rest.slice(0, PAGE), hasMore: rest.length > PAGE };
+    const answer = listed[0] ? json(page) : problem(404, 'chat-not-found');
     return new Promise((resolve) => {
       const answers = (): void => resolve(answer);
       reads.push(answers);
@@ -49,6 +54,13 @@ test('two subscribers share one read, and events change the list without another
   const before = session.getMembers();
   server.post('c', 'hello');
   expect(session.getMembers()).toBe(before);
+});
+
+test('all pages are read', async () => {
+  const ids = Array.from({ length: 2 * PAGE + 1 }, (_, index) => `u${index}`);
+  const { reads, names } = await setUp(ids.map((id) => member(id)));
+  expect(names()).toEqual(ids.map((id) => `${id} member`));
+  expect(reads).toHaveLength(3);
 });
 
 test('an event that arrives during a read is not lost', async () => {

@@ -33,7 +33,7 @@ function Members({ chatId, me }: Props) {
   const { members, error } = useMembers(chatId);
   const { online } = usePresence(chatId);
   const [failure, attempt] = useAttempt();
-  const [found, search] = usePeopleSearch(members ?? [], ({ userId }) => userId, words.search);
+  const [found, search, more] = usePeopleSearch(members ?? [], ({ userId }) => userId, words.search);
   const own = members?.find(({ userId }) => userId === me);
   // Without authentication there may be no members, and no restriction applies.
   const role = own?.role ?? 'owner';
@@ -62,6 +62,7 @@ function Members({ chatId, me }: Props) {
           />
         ))}
       </ul>
+      {more}
       {role !== 'reader' && (
         <form className="members__form" onSubmit={add}>
           <input

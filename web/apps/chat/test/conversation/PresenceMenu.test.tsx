@@ -51,6 +51,16 @@ test('a long list is searched by a part of the name', () => {
   expect(people.map((person) => person.querySelector('bdi')?.textContent)).toEqual(['Zoe']);
 });
 
+test('of a very long list the first 200 are shown, with the number of the others', () => {
+  show(Array.from({ length: 500 }, (_, index) => `user ${index}`));
+  const panel = within(screen.getByTestId('presence-panel'));
+  expect(panel.getAllByRole('listitem', { hidden: true })).toHaveLength(200);
+  expect(screen.getByText('300 more')).toBeTruthy();
+  fireEvent.change(screen.getByTestId('people-search'), { target: { value: '499' } });
+  expect(panel.getAllByRole('listitem', { hidden: true })).toHaveLength(1);
+  expect(screen.queryByText('300 more')).toBeNull();
+});
+
 test('a short list has no search field', () => {
   show(['ann', 'me']);
   expect(screen.queryByTestId('people-search')).toBeNull();

@@ -1,12 +1,12 @@
 /** The members of a chat: read once, then changed by the events of the chat. */
 import { type RoomcastError, toRoomcastError } from '../errors.ts';
 import type { SequencedEvent } from '../feed/feed-machine.ts';
-import type { Member, StoredEvents } from '../generated/contract.ts';
+import type { Member, MemberPage, StoredEvents } from '../generated/contract.ts';
 import { Observable, patch } from '../platform/observable.ts';
 
 /** Immutable list of members. */
 export interface MembersSnapshot {
-  /** Ascending by user id; null before the first result. The server lists at most 1,000. */
+  /** Ascending by user id; null before the first result. At most 10,000. */
   readonly members: readonly Member[] | null;
   /** Why the last read failed; `members` is the list before it then. */
   readonly error: RoomcastError | null;
@@ -14,6 +14,9 @@ export interface MembersSnapshot {
 
 /** The snapshot before the first read. */
 export const INITIAL_MEMBERS: MembersSnapshot = { members: null, error: null };
+
+/** Pages of 1,000 that are read. */
+const MAX_PAGES = 10;
 
 type Change = (members: readonly Member[]) => readonly Member[];
 
@@ -43,14 +46,15 @@ const CHANGES: { readonly [Name in keyof StoredEvents]?: (data: StoredEvents[Nam
 
 export class Members {
   readonly snapshot = new Observable(INITIAL_MEMBERS);
-  readonly #request: () => Promise<readonly Member[]>;
+  readonly #request: (after: string | null) => Promise<MemberPage>;
   /** Number of the last read; an earlier one has no effect. */
   #read = 0;
   /** Changes since the read in progress began; null if none is. */
   #since: Change[] | null = null;
   #current = false;
 
-  constructor(request: () => Promise<readonly Member[]>) {
+  /** @param request - Reads the page after a user id. */
+  constructor(request: (after: string | null) => Promise<MemberPage>) {
     this.#request = request;
   }
 
@@ -61,7 +65,7 @@ export class Members {
     const read = ++this.#read;
     const since: Change[] = [];
     this.#since = since;
-    this.#request().then(
+    this.#readAll().then(
       (members) => {
         if (read !== this.#read) return;
         this.#since = null;
@@ -75,6 +79,16 @@ export class Members {
         patch(this.snapshot, { error: toRoomcastError(error) });
       },
     );
+  }
+
+  async #readAll(): Promise<readonly Member[]> {
+    const members: Member[] = [];
+    for (let pages = 0, more = true; more && pages < MAX_PAGES; pages += 1) {
+      const page = await this.#request(members.at(-1)?.userId ?? null);
+      members.push(...page.members);
+      more = page.hasMore;
+    }
+    return members;
   }
 
   /** Events were missed. */

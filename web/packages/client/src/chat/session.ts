@@ -111,7 +111,7 @@ export class ChatSession {
       held: (forMs) => patch(this.#snapshot, { sendsAgainAt: forMs === null ? null : new Date(Date.now() + forMs) }),
     });
     this.#participants = new Participants(dependencies.runtime.clock, (typing) => this.#sendTyping(typing));
-    this.#members = new Members(async () => (await dependencies.api.listMembers(chatId)).members);
+    this.#members = new Members((after) => dependencies.api.listMembers(chatId, after));
     this.#answers = new Answers(chatId, dependencies, {
       joined: () => this.#feed.state.streamedFrom !== null,
       grown: (turnId, { content, parts }) => this.#updateLog({ type: 'grown', turnId, change: { content, parts } }),

@@ -66,7 +66,7 @@ function People({ people, me, stale }: PeopleProps) {
   const { presence: words, conversation } = useStrings();
   const { chats } = useRoomcastClient();
   const [failure, attempt] = useAttempt();
-  const [found, search] = usePeopleSearch(people, (userId) => userId, words.search);
+  const [found, search, more] = usePeopleSearch(people, (userId) => userId, words.search);
   return (
     <>
       {search}
@@ -93,6 +93,7 @@ function People({ people, me, stale }: PeopleProps) {
           </li>
         ))}
       </ul>
+      {more}
       <Failure error={failure} />
     </>
   );
