@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
-from roomcast.backoff import jittered
+from roomcast.backoff import jittered, repeat_forever
 from roomcast.chat.commands import DropFile, ForgetFile, PostponeFile
 from roomcast.chat.errors import FilesUnavailable, StoreUnavailable
 from roomcast.chat.files.options import UNSENT_FOR, FileCounters, key_of, thumbnail_of
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 #: Longest time between two sweeps in seconds, and the files that one of them removes.
 SWEEP_EVERY_S: Final = 60.0
 SWEEP_SIZE: Final = 100
-#: After which time the removal of a file is tried again.
+#: How long after a failure the removal of a file is tried again.
 POSTPONED_FOR: Final = timedelta(minutes=10)
 #: Time between two looks for files of erased chats, in seconds.
 ORPHANS_EVERY_S: Final = 3600.0
@@ -47,24 +48,29 @@ class FileRemoval:
         self._woken = asyncio.Event()
 
     async def run(self) -> None:
-        """Sweep again and again."""
-        loop, orphans_at = asyncio.get_running_loop(), 0.0
-        while True:
-            try:
-                if loop.time() >= orphans_at:
-                    while await self._files.drop_orphans(SWEEP_SIZE) == SWEEP_SIZE:
-                        pass
-                    orphans_at = loop.time() + ORPHANS_EVERY_S
-                while await self.sweep():
-                    pass
-            except StoreUnavailable as error:
-                logger.warning("files cannot be removed now; this is tried again: %s", error)
-            self._woken.clear()
-            try:
-                async with asyncio.timeout(jittered(SWEEP_EVERY_S, 0.5)):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
+        """Sweep, and look for files of erased chats, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for step, every_s, what in (
+                (self._drop_orphans, ORPHANS_EVERY_S, "the search for files of erased chats"),
+                (self._sweep_all, SWEEP_EVERY_S, "the removal of files"),
+            ):
+                group.create_task(repeat_forever(step, every_s, what, StoreUnavailable))
+
+    async def _drop_orphans(self) -> bool:
+        found = await self._files.drop_orphans(SWEEP_SIZE)
+        if found:
+            self.wake()
+        return found == SWEEP_SIZE
+
+    async def _sweep_all(self) -> bool:
+        """Sweep, then wait until a file is due, or for `SWEEP_EVERY_S`."""
+        self._woken.clear()
+        while await self.sweep():
+            pass
+        with suppress(TimeoutError):
+            async with asyncio.timeout(jittered(SWEEP_EVERY_S, 0.5)):
+                await self._woken.wait()
+        return True
 
     def wake(self) -> None:
         """Sweep soon: a file is due."""
