@@ -85,7 +85,7 @@ def export(
 ) -> None:
     """Read all rows that name a user, one JSON object per line; the last one is {"table":"end"}.
 
-    Takes as long as the database is large, and says how far it is. Exit codes:
+    Reads the whole database, and prints its progress on standard error. Exit codes:
     0 complete; 1 the file cannot be written; 3 refused; 5 no answer, or the
     export was cut off: repeat it.
     """
@@ -121,7 +121,7 @@ def erase(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """End the sessions of a user and erase all its data, which cannot be undone. Disable its account before.
+    """End the sessions of a user and erase all its data, which cannot be undone. Disable the account first.
 
     The server does the work, also after this command has ended: repeat it to wait
     for the same erasure again. Prints the id of the erasure and its rows. Exit
@@ -264,7 +264,7 @@ def _created(path: Path | None) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     if path.exists():
-        raise FileExistsError(errno.EEXIST, "there is such a file; name another one")
+        raise FileExistsError(errno.EEXIST, "the file exists; name another one")
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

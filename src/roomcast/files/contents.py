@@ -35,7 +35,7 @@ _PARTS: Final = 2
 #: A download is one request for each of its parts, since obstore ends a request after 30 s, however slow the client is.
 _READ_BYTES: Final = 1024 * 1024
 _EMPTY: Final = b""
-#: A request is repeated after errors of the connection and 5xx, at most so often and for so long. The client waits.
+#: How often and for how long a request is repeated after errors of the connection and 5xx. The client waits meanwhile.
 _RETRIES: Final = 5
 _RETRY_LIMIT: Final = timedelta(seconds=20)
 #: Time limit of `ObjectContents.check`, with its repeated requests.
@@ -238,7 +238,11 @@ async def _await(operation: Awaitable[_T]) -> _T:
 
 @contextmanager
 def _failures(missing: str | None = None) -> Iterator[None]:
-    """Translate the errors of obstore. ``missing``: of a FileNotFoundError too, which is raised as it is otherwise."""
+    """Translate the errors of obstore to `FilesUnavailable`.
+
+    Args:
+        missing: What a FileNotFoundError means; None: it is raised unchanged.
+    """
     try:
         yield
     except (BaseError, OSError) as error:

@@ -50,7 +50,7 @@ class PublishedMessage(Payload):
 
 
 class PublishedRemoval(Payload):
-    """A user is no longer a member, in an application that keeps the members itself. Not part of the guide."""
+    """A user is no longer a member; for applications that keep the members. Not part of the guide."""
 
     type: Literal["MEMBER_REMOVED"]
     chat_id: ChatId

@@ -87,7 +87,7 @@ def test_an_export_has_the_rows_of_the_user_and_its_end(server: Server, tmp_path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = server.run("export", "ann/1", "-o", str(file))
     assert again.exit_code == 1
-    assert "there is such a file" in again.stderr
+    assert "the file exists; name another one" in again.stderr
     assert list(tmp_path.iterdir()) == [file]
 
 

@@ -24,7 +24,11 @@ from roomcast.store.opening import Store
 
 @asynccontextmanager
 async def running_contents(process: Process) -> AsyncIterator[ObjectContents | None]:
-    """Where the contents of files are; None: nowhere. On exit no operation of the store is running."""
+    """Where the contents of files are; None: nowhere. On exit no operation of the store is running.
+
+    Raises:
+        SettingsError: the bucket of ``ROOMCAST_FILES_URL`` cannot be used.
+    """
     settings = process.config.settings
     if settings.files_url is not None:
         try:

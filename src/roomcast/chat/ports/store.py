@@ -106,8 +106,8 @@ class ChatStore(Writes, Protocol):
         """Chats with an id > ``after``, ascending, at most ``limit``, and how old their first messages are.
 
         Args:
-            after: See above.
-            limit: See above.
+            after: The last id of the page before; empty for the first page.
+            limit: Size of a page.
             every: Whether chats without a retention of their own are included.
         """
 

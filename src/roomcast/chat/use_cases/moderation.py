@@ -37,8 +37,7 @@ _TITLE: Final = TypeAdapter(NewTitle)
 _DATA: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
 
 WhenAway = Literal["pass", "refuse"]
-#: When answers of an AI are reviewed: at their end, shown before while they grow; at their end, and shown only then;
-#: never.
+#: Answers of an AI are reviewed at their end and shown while they grow, or after the review; or they are not reviewed.
 AnswerReviews = Literal["streamed", "withheld", "off"]
 
 

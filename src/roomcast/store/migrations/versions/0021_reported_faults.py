@@ -1,4 +1,4 @@
-"""Who asked for an answer; indexes of chats with a retention, and of erased ones; no reports of deleted messages."""
+"""The user that asked for an answer; indexes of chats with a retention, and of erased ones; no reports of deleted messages."""
 
 import sqlalchemy as sa
 from alembic import op
