@@ -5,7 +5,7 @@ Layer: contract.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -51,10 +51,18 @@ class Output(_Model):
         """The UTF-8 JSON of a payload.
 
         Args:
-            **values: Valid values of all fields, in their order; those that the JSON leaves out need not be given. A
-                validation would double the cost, and `model_construct` would cost even more.
+            **values: Valid values of all fields, in their order. A validation would double the cost, and
+                `model_construct` would cost even more.
         """
         payload = cls.__new__(cls)
-        # All that the serializer reads of an instance without extra and private attributes.
-        object.__setattr__(payload, "__dict__", values)
+        for name, value in (("__dict__", values), *_STATE):
+            object.__setattr__(payload, name, value)
         return cls.__pydantic_serializer__.to_json(payload, by_alias=True)
+
+
+# Of an instance without extra and private attributes.
+_STATE: Final[tuple[tuple[str, object], ...]] = (
+    ("__pydantic_fields_set__", frozenset()),
+    ("__pydantic_extra__", None),
+    ("__pydantic_private__", None),
+)

@@ -133,7 +133,6 @@ def test_times_are_utc_with_milliseconds() -> None:
     moment = datetime(2026, 1, 2, 11, 4, 5, 678_999, tzinfo=timezone(timedelta(hours=8)))
     assert format_time(moment) == "2026-01-02T03:04:05.678Z"
     assert format_time(datetime(2026, 1, 2, tzinfo=UTC)) == "2026-01-02T00:00:00.000Z"
-    assert format_time(datetime(1, 1, 2, tzinfo=UTC)) == "0001-01-02T00:00:00.000Z"
 
 
 @pytest.mark.parametrize("case", TEXTS, ids=lambda case: f"{case['kind']}: {case['note']}")

@@ -18,20 +18,6 @@ from roomcast.contract.events import STORED_EVENTS, EventType
 
 def encode_message(message: StoredMessage) -> bytes:
     """The ``new-msg`` object as UTF-8 JSON."""
-    # The encoder would call back for each of these, to leave it out.
-    rare: dict[str, Any] = {}
-    if message.reply_to is not None:
-        rare["reply_to"] = message.reply_to
-    if message.deleted:
-        rare["deleted"] = True
-    if message.reactions:
-        rare["reactions"] = tuple(
-            contract.Reaction(emoji=emoji, user_ids=tuple(users)) for emoji, users in message.reactions.items()
-        )
-    if message.pinned:
-        rare["pinned"] = True
-    if message.attachments:
-        rare["attachments"] = message.attachments
     return contract.Message.encode(
         id=message.id,
         role=message.role,
@@ -47,7 +33,13 @@ def encode_message(message: StoredMessage) -> bytes:
         status="sent",
         turn=None if message.turn is None else message.turn.to_contract(),
         parts=None if message.parts is None else [dict(part) for part in message.parts],
-        **rare,
+        reply_to=message.reply_to,
+        deleted=message.deleted,
+        reactions=tuple(
+            contract.Reaction(emoji=emoji, user_ids=tuple(users)) for emoji, users in message.reactions.items()
+        ),
+        pinned=message.pinned,
+        attachments=message.attachments,
     )
 
 

@@ -87,9 +87,7 @@ def index_terms(text: str) -> list[str]:
     """The different terms of a text, up to `MAX_INDEXED_CHARS`."""
     if text.isascii():
         words = text[:MAX_INDEXED_CHARS].lower().translate(_ASCII_WORDS).split()
-        if len(max(words, key=len, default="")) > MAX_WORD_CHARS:
-            words = [word[:MAX_WORD_CHARS] for word in words]
-        return list(dict.fromkeys(words))
+        return list(dict.fromkeys(words if len(text) <= MAX_WORD_CHARS else [word[:MAX_WORD_CHARS] for word in words]))
     folded = "".join(_fold_blocks(text)[1])
     terms = dict.fromkeys(word[:MAX_WORD_CHARS] for word in _WORD.findall(folded))
     for run in _UNSPACED_RUN.findall(folded):
