@@ -366,6 +366,7 @@ export class WebSocketClient {
       const { title, archived } = data as unknown as ChatChange;
       this.chats.change(String(chatId), { title, archived });
     } else if (name === 'chat-deleted') this.chats.drop(String(chatId));
+    else if (name === 'msg-deleted' || name === 'msgs-expired') this.chats.recountSoon();
     if (name === 'presence') {
       if (isPresence(data)) session?.applyPresence(data);
       this.#events.emit(name, data as unknown as Presence);

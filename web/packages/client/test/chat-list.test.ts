@@ -314,6 +314,16 @@ describe('unread messages', () => {
     expect(a()).toMatchObject({ unread: 6, mentions: 2, preview: 'three at once' });
   });
 
+  test('are counted, and the preview is read, soon after a deletion', async () => {
+    const { all, server, a } = await counted();
+    const [socket] = server.sockets;
+    if (!socket) throw new Error('no socket');
+    all[0] = { ...chat('a', 9, 6), unread: 2, mentions: 0, preview: 'the one before' };
+    server.deliver(socket, 'msg-deleted', { chatId: 'a', epoch: 'e1', seq: 6, messageId: 'm' });
+    await server.clock.advance(2_500);
+    expect(a()).toMatchObject({ unread: 2, preview: 'the one before' });
+  });
+
   test('are read by another device of the user, and by no other user', async () => {
     const { server, a } = await counted();
     const [socket] = server.sockets;

@@ -76,7 +76,7 @@ export class ChatList {
   /** The chats whose seq in `#read` is to be sent, with the epoch of that event, if known. */
   readonly #toSend = new Map<string, string | undefined>();
   #sending = false;
-  /** Whether a refresh for `#recountSoon` is scheduled. */
+  /** Whether a refresh for `recountSoon` is scheduled. */
   #recounting = false;
   #nextCursor: string | null = null;
   #refreshing: Promise<void> | null = null;
@@ -249,7 +249,7 @@ export class ChatList {
       }),
     };
     if (touched.lastMessage !== known.lastMessage && (content === undefined || touched.unread > known.unread)) {
-      this.#recountSoon();
+      this.recountSoon();
     }
     this.#add([touched]);
   }
@@ -272,7 +272,7 @@ export class ChatList {
   applyRead({ chatId, userId, seq }: ChatRead): void {
     if (userId !== this.#userId() || !this.#setRead(chatId, seq)) return;
     const known = this.#snapshot.value.chats.find((chat) => chat.id === chatId);
-    if (known !== undefined && known.unread > 0) this.#recountSoon();
+    if (known !== undefined && known.unread > 0) this.recountSoon();
   }
 
   /**
@@ -373,8 +373,13 @@ export class ChatList {
     return message !== null && me !== null && message.userId !== me && message.seq > (this.#read.get(chatId) ?? 0);
   }
 
-  /** Reads the list soon: an announcement does not say how many messages are unread. */
-  #recountSoon(): void {
+  /**
+   * Reads the list soon: an announcement does not say how many messages are unread, and a deletion not which message is
+   * the newest now.
+   *
+   * @internal
+   */
+  recountSoon(): void {
     // Later announcements do not put it off.
     if (!this.#snapshot.hasListeners || this.#recounting) return;
     this.#recounting = true;
