@@ -181,8 +181,8 @@ async def test_a_gateway_that_the_api_refuses_never_becomes_ready_and_names_the_
         await until_ready(alone.gateway_url, api="no answer")
         await asyncio.gather(*(stays_unready(one.gateway_url, f"api: {cause}") for one, cause in refused.items()))
         for one, cause in refused.items():
-            # From the client of the API, which logs without /ready, too, and from readiness. The reads of ended sessions
-            # log their failures less and less.
+            # From the client of the API, which logs without /ready, too, and from readiness. The reads of ended
+            # sessions log their failures less and less.
             lines = [line for line in one.output.splitlines() if cause in line and "ended sessions" not in line]
             assert len(lines) == 2, one.output
 
