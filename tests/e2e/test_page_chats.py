@@ -25,7 +25,7 @@ async def test_members_rename_archive_and_delete_a_chat(browser: Browser, tmp_pa
     with Roomcast.up(tmp_path / "data", env={"ROOMCAST_RESPONDER": "none"}) as server:
         async with open_tab(browser, server.api_url, "Ann") as ann, open_tab(browser, server.api_url, "Bob") as bob:
             await ann.say("hello")
-            await expect(bob.page.get_by_text("hello")).to_be_visible(timeout=LIMIT_MS)
+            await bob.sees("hello")
             await expect(bob.by("chat-menu")).to_be_visible(timeout=LIMIT_MS)
             await choose(ann, "chat-rename")
             await ann.by("rename-title").fill("Plans")

@@ -210,7 +210,7 @@ async def direct_chat_and_unread(hand: Hand, ann: Tab, bob: Tab) -> None:
 
 async def the_chat_is_kept(hand: Hand, ann: Tab, bob: Tab) -> None:
     """Rename, retention, archive and take back."""
-    await hand.press(ann.by("chat-menu"))
+    await open_menu(hand, ann)
     await assert_accessible(ann.page)
     await hand.press(ann.by("chat-rename"))
     await assert_accessible(ann.page)
@@ -224,14 +224,14 @@ async def the_chat_is_kept(hand: Hand, ann: Tab, bob: Tab) -> None:
         await expect(bob.by(test_id)).to_have_count(0)
     await bob.page.keyboard.press("Escape")
     for before, after in (("", "30"), ("30", "7")):
-        await hand.press(ann.by("chat-menu"))
+        await open_menu(hand, ann)
         await hand.press(ann.by("chat-retention"))
         await expect(ann.by("retention-days")).to_have_value(before, timeout=LIMIT_MS)
         await assert_accessible(ann.page)
         await hand.choose(ann.by("retention-days"), after)
         await hand.press(ann.by("retention-save"))
         await expect(ann.by("retention-save")).to_have_count(0, timeout=LIMIT_MS)
-    await hand.press(ann.by("chat-menu"))
+    await open_menu(hand, ann)
     await hand.press(ann.by("chat-archive"))
     await expect(ann.by("composer")).to_have_count(0, timeout=LIMIT_MS)
     await hand.show_chats(ann)
@@ -241,13 +241,19 @@ async def the_chat_is_kept(hand: Hand, ann: Tab, bob: Tab) -> None:
     await expect(ann.by("chat-list").get_by_test_id("chat-item")).to_have_count(1)
     await assert_accessible(ann.page)
     await hand.press(ann.by("archived-list").get_by_test_id("chat-item"))
-    await hand.press(ann.by("chat-menu"))
+    await open_menu(hand, ann)
     await hand.press(ann.by("chat-archive"))
     await expect(ann.by("composer")).to_be_visible(timeout=LIMIT_MS)
 
 
+async def open_menu(hand: Hand, tab: Tab) -> None:
+    """Open the menu of the chat. It closes with the response to an action, whose event may arrive before."""
+    await expect(tab.by("chat-menu-panel")).to_be_hidden(timeout=LIMIT_MS)
+    await hand.press(tab.by("chat-menu"))
+
+
 async def the_chat_is_deleted(hand: Hand, ann: Tab) -> None:
-    await hand.press(ann.by("chat-menu"))
+    await open_menu(hand, ann)
     await hand.press(ann.by("chat-delete"))
     await assert_accessible(ann.page)
     await hand.press(ann.by("chat-confirm"))
@@ -431,7 +437,7 @@ async def notifications(hand: Hand, ann: Tab) -> None:
     await hand.close(ann)
     if isinstance(hand, Touch):
         await ann.by("chat-item").filter(has_text="Plans").tap()
-    await hand.press(ann.by("chat-menu"))
+    await open_menu(hand, ann)
     await hand.press(ann.by("chat-notifications"))
     await expect(ann.by("chat-level")).to_have_value("default", timeout=LIMIT_MS)
     await hand.press(ann.by("mute-hour"))
