@@ -51,6 +51,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
     if query.get("before") is not None:
         query.pop("after", None)  # one of them
     query.pop("wait", None)  # seconds
+    if isinstance(chats := body.get("chats"), list):  # no id is a dot segment
+        body["chats"] = [f"{chat}-" if chat in {".", ".."} else chat for chat in chats]
     for settings in (body, body.get("ai")):
         if isinstance(settings, dict) and settings.get("responder") is not None:
             settings["responder"] = os.environ["ROOMCAST_RESPONDER"]  # one of the deployment
