@@ -68,6 +68,7 @@ class ObjectContents:
         Raises:
             ValueError: there is no such bucket, or it refuses the object.
         """
+        is_directory = isinstance(self._store, LocalStore)
 
         async def write() -> None:
             # As one operation, which goes on after the time limit: a late object is deleted, too.
@@ -83,6 +84,9 @@ class ObjectContents:
         except (PermissionDeniedError, PermissionError, UnauthenticatedError) as error:
             raise ValueError(f"names a place that refuses files; grant the right: {_first_line(error)}") from error
         except (BaseError, OSError) as error:
+            if is_directory and not isinstance(error, TimeoutError):
+                # obstore has no type for this, and waiting does not help.
+                raise ValueError(f"names a place that refuses files; grant the right: {_first_line(error)}") from error
             logger.warning("the store of files does not answer; uploads fail until it does: %s", _first_line(error))
 
     async def put(self, key: str, chunks: AsyncIterator[bytes], headers: ContentHeaders) -> None:
